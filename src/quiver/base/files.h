@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole files: read with a limit, written so that a reader or a crash sees either the old content or the new one.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace quiver {
+
+namespace fs = std::filesystem;
+
+/// The bytes of a file. Throws Error{not_found|io} and, above `limit_bytes`, Error{format}.
+std::string read_file(const fs::path& path, std::uint64_t limit_bytes = std::uint64_t{1} << 32);
+
+/// Writes through a temporary file beside `path`, flushed to disk, then renamed over it. Creates parent folders.
+void write_file_atomically(const fs::path& path, std::string_view bytes);
+
+/// The same for a writer that fills the temporary file itself.
+void write_file_atomically(const fs::path& path, const std::function<void(const fs::path& temporary)>& write);
+
+/// Fills a temporary sibling folder with `fill`, then moves it to `path` in one step, replacing a folder that is there.
+void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path& temporary)>& fill);
+
+/// Removes what killed writers left in `folder`: temporary siblings of write_*_atomically whose process is gone.
+void remove_stale_temporaries(const fs::path& folder);
+
+/// An exclusive lock on `path` (created when missing) between processes and threads, held while the object lives.
+class FileLock {
+ public:
+  explicit FileLock(const fs::path& path);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+/// `$QUIVER_CACHE`, else `$XDG_CACHE_HOME/quiver`, else `~/.cache/quiver`.
+fs::path cache_folder();
+
+}  // namespace quiver
