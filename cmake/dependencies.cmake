@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the program is built on. docs/design.md says in one line each why it was chosen.
 find_package(Torch 2.6 REQUIRED)
+# Header-only, because LibTorch brings fmt headers of another version: inline namespaces keep the two apart.
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)

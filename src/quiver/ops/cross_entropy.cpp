@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/ops/cross_entropy.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+namespace quiver::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct HeadCrossEntropy : torch::autograd::Function<HeadCrossEntropy> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& head,
+                            const at::Tensor& labels, const at::Tensor& weights, std::int64_t chunk) {
+    auto loss = at::zeros({}, at::kDouble);
+    auto gradient = at::empty_like(hidden);
+    for (std::int64_t begin = 0; begin < hidden.size(0); begin += chunk) {
+      const auto n = std::min(chunk, hidden.size(0) - begin);
+      auto logits = at::linear(hidden.narrow(0, begin, n), head).to(at::kFloat);
+      const auto label = labels.narrow(0, begin, n).unsqueeze(1);
+      const auto weight = weights.narrow(0, begin, n).unsqueeze(1);
+      const auto normaliser = at::logsumexp(logits, {1}, true);
+      loss += ((normaliser - logits.gather(1, label)) * weight).sum().to(at::kDouble);
+      logits.sub_(normaliser).exp_().mul_(weight).scatter_add_(1, label, weight.neg());  // becomes d loss / d logits
+      gradient.narrow(0, begin, n).copy_(at::mm(logits.to(head.scalar_type()), head));
+    }
+    context->save_for_backward({gradient});
+    return loss.to(at::kFloat);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto gradient = context->get_saved_variables()[0];
+    return {gradient * gradients[0].to(gradient.scalar_type()), {}, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor head_cross_entropy(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& labels,
+                              const at::Tensor& weights, std::int64_t chunk) {
+  return HeadCrossEntropy::apply(hidden, head, labels, weights, chunk);
+}
+
+at::Tensor head_log_likelihood(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& labels,
+                               at::Tensor* greedy, std::int64_t chunk) {
+  const c10::AutoGradMode no_gradient(false);
+  auto out = at::empty({hidden.size(0)}, at::kFloat);
+  if (greedy) *greedy = at::empty({hidden.size(0)}, at::kBool);
+  for (std::int64_t begin = 0; begin < hidden.size(0); begin += chunk) {
+    const auto n = std::min(chunk, hidden.size(0) - begin);
+    const auto logits = at::linear(hidden.narrow(0, begin, n), head).to(at::kFloat);
+    const auto label = labels.narrow(0, begin, n);
+    out.narrow(0, begin, n).copy_(logits.gather(1, label.unsqueeze(1)).squeeze(1) - at::logsumexp(logits, {1}));
+    if (greedy) greedy->narrow(0, begin, n).copy_(at::argmax(logits, 1).eq(label));
+  }
+  return out;
+}
+
+}  // namespace quiver::ops

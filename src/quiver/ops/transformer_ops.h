@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of a transformer block beside its linear maps, on packed rows [T, width].
+//
+// All are differentiable. Norms, rotary angles and softmax are computed in float32 and returned in x's dtype.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace quiver::ops {
+
+/// y = x / sqrt(mean(x^2) + epsilon) * weight (Zhang and Sennrich, 2019). x: [T, D], weight: [D].
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+
+/// Rotates the halves of each head by the angle of its position: (a, b) -> (a cos - b sin, b cos + a sin).
+/// x: [T, H, D]; cosine, sine: [T, D/2] float32.
+at::Tensor rotate_half(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine);
+
+/// silu(gate) * up for gate_up = [gate | up]: [T, 2F] -> [T, F] (SwiGLU, Shazeer 2020).
+at::Tensor swiglu(const at::Tensor& gate_up);
+
+/// x W^T for a frozen W: only x gets a gradient. x: [T, in], weight: [out, in], bias: [out] or undefined.
+at::Tensor frozen_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
+}  // namespace quiver::ops
