@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/data/task.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "quiver/base/error.h"
+#include "quiver/base/random.h"
+#include "quiver/base/strings.h"
+
+namespace quiver::data {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, Split>, 3> kSplits = {
+    {{"train", Split::train}, {"validation", Split::validation}, {"test", Split::test}}};
+
+constexpr std::array<std::pair<std::string_view, Format>, 7> kFormats = {
+    {{"auto", Format::automatic},
+     {"rows", Format::rows},
+     {"messages", Format::messages},
+     {"alpaca", Format::alpaca},
+     {"natural-instructions", Format::natural_instructions},
+     {"csv", Format::csv},
+     {"tsv", Format::tsv}}};
+
+template <typename Table>
+auto named(const Table& table, std::string_view name, const char* what) {
+  std::vector<std::string> known;
+  for (const auto& [key, value] : table) {
+    if (key == name) return value;
+    known.emplace_back(key);
+  }
+  fail(ErrorCode::usage, what, "unknown name '{}'{}", name, suggestion(name, known));
+}
+
+}  // namespace
+
+std::string split_name(Split split) { return std::string(kSplits[static_cast<std::size_t>(split)].first); }
+
+Split split_from_name(std::string_view name) { return named(kSplits, name, "split"); }
+
+Format format_from_name(std::string_view name) { return named(kFormats, name, "task format"); }
+
+std::vector<std::size_t> Task::rows(Split split) const {
+  std::vector<std::size_t> indices;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    if (examples[i].split == split) indices.push_back(i);
+  }
+  return indices;
+}
+
+void make_splits(Task& task, double validation_share, std::uint64_t seed) {
+  QUIVER_CHECK(validation_share >= 0 && validation_share < 1, usage, "make_splits",
+               "expected a validation share in [0, 1), came {}", validation_share);
+  if (validation_share == 0 || !task.rows(Split::validation).empty()) return;
+  auto rows = task.rows(Split::train);
+  if (rows.size() < 2) return;
+  Random random(seed);
+  random.shuffle(rows);
+  const auto wanted = static_cast<std::size_t>(std::llround(validation_share * static_cast<double>(rows.size())));
+  const auto count = std::clamp<std::size_t>(wanted, 1, rows.size() - 1);
+  for (std::size_t i = 0; i < count; ++i) task.examples[rows[i]].split = Split::validation;
+}
+
+}  // namespace quiver::data

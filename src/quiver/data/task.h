@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Task: a data set of prompts and targets, as it is read from a file.
+//
+// The file's own format is JSON lines, one example a line:
+//   {"source": "...", "target": "...", "task": "name", "split": "train|validation|test",
+//    "options": ["..."], "references": ["..."], "weight": 1}
+// `source` and `target` are required; `messages` ([{"role", "content"}, ...]) may stand for both. Other formats are
+// read by name (Format). A file is bytes from outside: every defect is one Error{format} that names file, line, key and
+// what was expected. Plain values; reading is thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quiver/base/files.h"
+
+namespace quiver::data {
+
+enum class Split { train, validation, test };
+
+/// "train", "validation" or "test".
+std::string split_name(Split split);
+/// The reverse; throws Error{usage} that names the nearest split.
+Split split_from_name(std::string_view name);
+
+/// One turn of a conversation.
+struct Message {
+  std::string role;  ///< system, user, assistant, tool
+  std::string content;
+};
+
+struct Example {
+  std::string source;                   ///< the prompt; empty where `messages` is not
+  std::string target;                   ///< the answer to learn
+  std::vector<std::string> options;     ///< all choices of a classification; may be empty
+  std::vector<std::string> references;  ///< all right answers; may be empty (then the target is the only one)
+  std::vector<Message> messages;        ///< a chat's turns before the target, for the caller to render into `source`
+  double weight = 1;                    ///< factor of the example's loss, >= 0
+  Split split = Split::train;
+};
+
+struct Task {
+  std::string name;     ///< the rows' `task` field, else the file's stem
+  std::string cluster;  ///< name of the folder that the file lies in; may be empty
+  std::vector<Example> examples;
+
+  /// Indices of the examples of one split, ascending.
+  std::vector<std::size_t> rows(Split split) const;
+};
+
+enum class Format {
+  automatic,             ///< by extension, then by the first row
+  rows,                  ///< JSON lines or a JSON list of the rows above
+  messages,              ///< the same where each row holds a chat; its last turn must be the assistant's, the target
+  alpaca,                ///< rows of instruction, optional input, output
+  natural_instructions,  ///< a Super-NaturalInstructions v2 task: one JSON object with Definition and Instances
+  csv,                   ///< RFC 4180 with a header that has the columns source and target
+  tsv,                   ///< the same parted by tabs, without quoting
+};
+
+/// The format of a name as the command line spells it: `auto`, `rows`, `natural-instructions`, ... Throws Error{usage}.
+Format format_from_name(std::string_view name);
+
+struct ReadOptions {
+  Format format = Format::automatic;
+  /// Natural Instructions only: worked examples put into each prompt, 0 to 8. More cost prompt tokens; 2 is customary.
+  int positive_examples = 0;
+};
+
+/// One task from one file. Throws Error{not_found|format|unsupported}.
+Task read_task(const fs::path& path, const ReadOptions& options = {});
+
+/// The tasks of files and folders. A folder is searched to any depth for the format's extension (.jsonl unless the
+/// options name a format that has another), in the order of the paths. Two tasks of one name are an error.
+std::vector<Task> read_tasks(const std::vector<fs::path>& paths, const ReadOptions& options = {});
+
+/// Moves round(share * n) of the n training examples, at least one where share > 0 and n > 1, to validation: the same
+/// ones on every machine. Leaves a task alone that has validation examples. `validation_share` is in [0, 1).
+void make_splits(Task& task, double validation_share, std::uint64_t seed);
+
+}  // namespace quiver::data

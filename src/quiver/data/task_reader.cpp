@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// read_task and read_tasks of task.h: which format a file has, what its task is called, and where tasks lie.
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <optional>
+
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+#include "quiver/data/delimited_text.h"
+#include "quiver/data/natural_instructions.h"
+#include "quiver/data/records.h"
+#include "quiver/data/row_formats.h"
+#include "quiver/data/task.h"
+
+namespace quiver::data {
+namespace {
+
+/// Gathers rows into a task: one name and either a split in every row or in none.
+class TaskBuilder {
+ public:
+  TaskBuilder(Task& task, Format format) : task_(task), format_(format) {}
+
+  void add(const Record& record) {
+    if (format_ == Format::automatic) format_ = row_format_of(record);
+    check_name(record);
+    check_split(record);
+    task_.examples.push_back(example_from_row(record, format_));
+  }
+
+ private:
+  void check_name(const Record& record) {
+    const auto name = text_field_or(record, "task", task_.name);
+    const bool printable = std::none_of(name.begin(), name.end(), [](unsigned char c) { return std::iscntrl(c); });
+    QUIVER_CHECK(!name.empty() && name.size() <= 200 && printable, format, record.where,
+                 "key 'task': expected a name of 1 to 200 bytes without control characters, came {} bytes",
+                 name.size());
+    if (task_.examples.empty()) task_.name = name;
+    QUIVER_CHECK(name == task_.name, format, record.where, "key 'task': expected '{}' as in the rows before, came '{}'",
+                 task_.name, name);
+  }
+
+  void check_split(const Record& record) {
+    const bool here = record.value.contains("split");
+    if (!has_split_) has_split_ = here;
+    QUIVER_CHECK(here == *has_split_, format, record.where,
+                 "key 'split': expected in every row or in none; this row has {}, those before have {}",
+                 here ? "one" : "none", *has_split_ ? "one" : "none");
+  }
+
+  Task& task_;
+  Format format_;
+  std::optional<bool> has_split_;
+};
+
+/// Whether the text is one JSON object over several lines or a one-line Natural Instructions task.
+bool is_document(std::string_view text, const std::string& file) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || text[first] != '{') return false;
+  const auto line = text.substr(first, text.find('\n', first) - first);
+  const auto value = nlohmann::json::parse(line, nullptr, false);
+  return value.is_discarded() || is_natural_instructions(value);
+}
+
+/// The format that the extension settles; `automatic` where the content must.
+Format format_of_extension(const fs::path& path) {
+  const auto extension = lower_ascii(path.extension().string());
+  if (extension == ".csv") return Format::csv;
+  if (extension == ".tsv") return Format::tsv;
+  QUIVER_CHECK(extension != ".parquet", unsupported, path.string(),
+               "Parquet is not read; expected JSON lines (source, target), csv or tsv");
+  QUIVER_CHECK(extension == ".jsonl" || extension == ".json" || extension == ".ndjson", unsupported, path.string(),
+               "expected a task file ending in .jsonl, .json, .csv or .tsv, or a format by name");
+  return Format::automatic;
+}
+
+void read_instructions(Task& task, std::string_view text, const std::string& file, const ReadOptions& options) {
+  const auto document = parse_json(text, file);
+  QUIVER_CHECK(is_natural_instructions(document), format, file,
+               "expected JSON lines, or one object with the keys Definition and Instances");
+  task.examples = read_natural_instructions(document, file, options.positive_examples);
+}
+
+std::string extension_of(Format format) {
+  if (format == Format::natural_instructions) return ".json";
+  if (format == Format::csv) return ".csv";
+  return format == Format::tsv ? ".tsv" : ".jsonl";
+}
+
+std::vector<fs::path> files_of(const fs::path& folder, const std::string& extension) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().extension() == extension) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  QUIVER_CHECK(!files.empty(), not_found, folder.string(), "expected task files (*{}) in the folder, came none",
+               extension);
+  return files;
+}
+
+}  // namespace
+
+Task read_task(const fs::path& path, const ReadOptions& options) {
+  QUIVER_CHECK(options.positive_examples >= 0 && options.positive_examples <= 8, usage, "positive examples",
+               "expected 0 to 8, came {}", options.positive_examples);
+  const auto text = read_file(path);
+  const auto file = path.string();
+  auto format = options.format == Format::automatic ? format_of_extension(path) : options.format;
+  if (format == Format::automatic && is_document(text, file)) format = Format::natural_instructions;
+
+  Task task{path.stem().string(), fs::absolute(path).parent_path().filename().string(), {}};
+  TaskBuilder builder(task, format == Format::csv || format == Format::tsv ? Format::rows : format);
+  const auto add = [&](const Record& record) { builder.add(record); };
+  if (format == Format::natural_instructions) {
+    read_instructions(task, text, file, options);
+  } else if (format == Format::csv || format == Format::tsv) {
+    visit_delimited(text, file, format == Format::csv ? ',' : '\t', add);
+  } else {
+    visit_records(text, file, add);
+  }
+  QUIVER_CHECK(!task.examples.empty(), format, file, "expected at least one example, came none");
+  return task;
+}
+
+std::vector<Task> read_tasks(const std::vector<fs::path>& paths, const ReadOptions& options) {
+  std::vector<Task> tasks;
+  std::map<std::string, std::string> file_of_name;
+  const auto add = [&](const fs::path& file) {
+    tasks.push_back(read_task(file, options));
+    const auto [seen, added] = file_of_name.emplace(tasks.back().name, file.string());
+    QUIVER_CHECK(added, format, file.string(), "expected tasks of different names, but {} is called '{}' too",
+                 seen->second, seen->first);
+  };
+  for (const auto& path : paths) {
+    if (!fs::is_directory(path)) {
+      add(path);
+      continue;
+    }
+    for (const auto& file : files_of(path, extension_of(options.format))) add(file);
+  }
+  return tasks;
+}
+
+}  // namespace quiver::data
