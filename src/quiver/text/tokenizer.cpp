@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/text/tokenizer.h"
+
+#include <algorithm>
+
+#include "quiver/base/error.h"
+#include "quiver/text/unicode.h"
+
+namespace quiver::text {
+
+Tokenizer::Tokenizer(TokenizerParts parts, const std::string& where)
+    : bpe_(std::move(parts.vocabulary), std::move(parts.bpe), where),
+      normalizer_(std::move(parts.normalizer)),
+      pre_tokenizer_(std::move(parts.pre_tokenizer)),
+      decoder_(std::move(parts.decoder)),
+      prefix_(std::move(parts.prefix)),
+      suffix_(std::move(parts.suffix)),
+      bos_id_(parts.bos_id),
+      eos_ids_(std::move(parts.eos_ids)) {
+  index_added(std::move(parts.added), where);
+  check_ids(where);
+  for (std::size_t id = 0; id < added_kinds_.size(); ++id) {
+    const auto token = static_cast<TokenId>(id);
+    piece_bytes_.push_back(decode_piece_bytes(decoder_, {token_text(token), added_kind(token) != AddedKind::none}));
+  }
+  leading_spaces_dropped_ = text::leading_spaces_dropped(decoder_);
+}
+
+void Tokenizer::index_added(std::vector<AddedToken> added, const std::string& where) {
+  added_kinds_.resize(bpe_.size(), AddedKind::none);
+  std::vector<AddedToken> raw, normalized;
+  std::vector<std::string> raw_patterns, normalized_patterns;
+  MatchScratch scratch;
+  for (auto& token : added) {
+    QUIVER_CHECK(token.id >= 0 && !token.content.empty(), format, where, "added token '{}' with id {}", token.content,
+                 token.id);
+    const auto index = static_cast<std::size_t>(token.id);
+    if (index >= added_kinds_.size()) added_kinds_.resize(index + 1, AddedKind::none);
+    const auto in_vocabulary = bpe_.id_of(token.content);
+    QUIVER_CHECK(!in_vocabulary || *in_vocabulary == token.id, format, where,
+                 "added token '{}' has id {}, but the vocabulary gives it {}", token.content, token.id,
+                 in_vocabulary.value_or(-1));
+    QUIVER_CHECK(added_text_.emplace(token.id, token.content).second, format, where, "two added tokens have id {}",
+                 token.id);
+    QUIVER_CHECK(added_ids_.emplace(token.content, token.id).second, format, where, "added token '{}' is there twice",
+                 token.content);
+    added_kinds_[index] = token.special ? AddedKind::special : AddedKind::plain;
+    if (token.normalized) {
+      normalized_patterns.push_back(normalize(normalizer_, token.content, scratch));
+      normalized.push_back(std::move(token));
+    } else {
+      raw_patterns.push_back(token.content);
+      raw.push_back(std::move(token));
+    }
+  }
+  raw_matcher_ = AddedTokenMatcher(std::move(raw), raw_patterns);
+  normalized_matcher_ = AddedTokenMatcher(std::move(normalized), normalized_patterns);
+}
+
+void Tokenizer::check_ids(const std::string& where) const {
+  const auto check = [&](TokenId id, const char* name) {
+    QUIVER_CHECK(id >= 0 && static_cast<std::size_t>(id) < added_kinds_.size(), format, where,
+                 "the {} token has id {}, but the vocabulary has {} pieces", name, id, added_kinds_.size());
+  };
+  if (bos_id_) check(*bos_id_, "BOS");
+  for (const auto id : eos_ids_) check(id, "EOS");
+  for (const auto id : prefix_) check(id, "template's");
+  for (const auto id : suffix_) check(id, "template's");
+}
+
+std::vector<TokenId> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
+  std::string repaired;
+  if (!is_valid_utf8(text)) {
+    repaired = to_valid_utf8(text);
+    text = repaired;
+  }
+  std::vector<TokenId> out;
+  out.reserve(text.size() / 4 + 8);
+  if (options.add_special_tokens) out = prefix_;
+  MatchScratch scratch;
+  const bool skip_special = !options.parse_special_tokens;
+  raw_matcher_.split(
+      {text, true}, skip_special, [&](Part part) { encode_part(part, skip_special, scratch, out); },
+      [&](TokenId id) { out.push_back(id); });
+  if (options.add_special_tokens) out.insert(out.end(), suffix_.begin(), suffix_.end());
+  return out;
+}
+
+void Tokenizer::encode_part(Part part, bool skip_special, MatchScratch& scratch, std::vector<TokenId>& out) const {
+  std::string normalized;
+  if (!normalizer_.empty()) {
+    normalized = normalize(normalizer_, part.text, scratch);
+    part.text = normalized;
+  }
+  const auto encode_word = [&](std::string_view word) { bpe_.encode(word, out); };
+  normalized_matcher_.split(
+      part, skip_special, [&](Part words) { split_words(pre_tokenizer_, words, scratch, encode_word); },
+      [&](TokenId id) { out.push_back(id); });
+}
+
+std::string Tokenizer::decode(std::span<const TokenId> ids, DecodeOptions options) const {
+  std::vector<DecodingPiece> pieces;
+  pieces.reserve(ids.size());
+  for (const auto id : ids) {
+    QUIVER_CHECK(id >= 0, usage, "decode", "token id {}", id);
+    const auto kind = added_kind(id);
+    if (options.skip_special_tokens && kind == AddedKind::special) continue;
+    auto text = token_text(id);
+    if (!text.empty()) pieces.push_back({std::move(text), kind != AddedKind::none});
+  }
+  return decode_pieces(decoder_, std::move(pieces));
+}
+
+const std::string& Tokenizer::piece_bytes(TokenId id) const {
+  static const std::string nothing;
+  const auto index = static_cast<std::size_t>(id);
+  return id >= 0 && index < piece_bytes_.size() ? piece_bytes_[index] : nothing;
+}
+
+std::optional<TokenId> Tokenizer::token_id(std::string_view piece) const {
+  const auto added = added_ids_.find(std::string(piece));
+  return added != added_ids_.end() ? std::optional(added->second) : bpe_.id_of(piece);
+}
+
+std::string Tokenizer::token_text(TokenId id) const {
+  const auto added = added_text_.find(id);
+  if (added != added_text_.end()) return added->second;
+  return id >= 0 && static_cast<std::size_t>(id) < bpe_.size() ? bpe_.piece(id) : std::string();
+}
+
+Tokenizer::AddedKind Tokenizer::added_kind(TokenId id) const {
+  const auto index = static_cast<std::size_t>(id);
+  return id >= 0 && index < added_kinds_.size() ? added_kinds_[index] : AddedKind::none;
+}
+
+bool Tokenizer::is_special(TokenId id) const { return added_kind(id) == AddedKind::special; }
+
+bool Tokenizer::is_eos(TokenId id) const { return std::find(eos_ids_.begin(), eos_ids_.end(), id) != eos_ids_.end(); }
+
+}  // namespace quiver::text

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// UTF-8 and the few Unicode properties that tokenizers ask about. Pure functions; thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace quiver::text {
+
+/// The character that stands for bytes that are not UTF-8: U+FFFD.
+inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
+/// One decoded character: its code point and the bytes it takes.
+struct Character {
+  char32_t code_point;
+  std::size_t bytes;
+};
+
+/// The character at `at` (< text.size()); `text` must be valid UTF-8.
+Character character_at(std::string_view text, std::size_t at);
+void append_utf8(char32_t code_point, std::string& out);
+
+bool is_valid_utf8(std::string_view text);
+
+enum class TrailingBytes { keep, replace };
+
+/// Appends `bytes` to `out`, each maximal ill-formed part replaced by U+FFFD (Unicode 3.9, as browsers, Rust and Python
+/// do). Returns how many bytes were used up: with `keep`, an unfinished character at the end is left for a later call.
+std::size_t append_valid_utf8(std::string_view bytes, TrailingBytes trailing, std::string& out);
+std::string to_valid_utf8(std::string_view bytes);
+
+/// Unicode's White_Space property.
+bool is_white_space(char32_t code_point);
+/// General category N: decimal digits, letter numbers, other numbers.
+bool is_numeric(char32_t code_point);
+/// Letters, marks, decimal and letter numbers, connector punctuation.
+bool is_word_character(char32_t code_point);
+
+}  // namespace quiver::text
