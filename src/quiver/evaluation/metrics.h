@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Metrics of generated text against the right answers. Each takes the best over the references and is 0 where there are
+// none. Pure functions. Lower-casing and punctuation are ASCII: other letters are compared as they are.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quiver::evaluation {
+
+/// What stands before the first line break, without white space at both ends: a short answer without what the model
+/// went on to write. A text that opens with a line break has an empty first line.
+std::string first_line(std::string_view text);
+
+struct NormaliseOptions {
+  bool lower = true;        ///< A to Z become a to z
+  bool punctuation = true;  ///< ASCII punctuation is dropped, not replaced: "don't" becomes "dont"
+  bool articles = false;    ///< the words a, an, the are dropped, as SQuAD's metric does
+};
+
+/// The text as the options say, with runs of white space made one space and none at the ends.
+std::string normalise(std::string_view text, const NormaliseOptions& options = {});
+
+/// Whether the prediction equals a reference byte for byte.
+bool exact_match(std::string_view prediction, const std::vector<std::string>& references);
+/// The same after normalising both.
+bool normalised_exact_match(std::string_view prediction, const std::vector<std::string>& references,
+                            const NormaliseOptions& options = {});
+
+/// Rouge's words: lower case, runs of a-z and 0-9. No stemmer; MTTL's Rouge-L of Natural Instructions uses Porter's, so
+/// compare with rouge_score's `use_stemmer=False`.
+std::vector<std::string> rouge_words(std::string_view text);
+
+struct RougeScore {
+  double precision = 0, recall = 0, f1 = 0;
+};
+
+/// Rouge-L (Lin, 2004) of one pair by the longest common subsequence of words, as google-research's rouge_score has it
+/// (`rougeL`, not the summary-level `rougeLsum`). O(words * words).
+RougeScore rouge_l(std::string_view prediction, std::string_view reference);
+/// The largest f1 over the references.
+double rouge_l_f1(std::string_view prediction, const std::vector<std::string>& references);
+
+}  // namespace quiver::evaluation
