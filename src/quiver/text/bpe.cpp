@@ -29,6 +29,13 @@ std::uint64_t hash_pair(std::uint64_t key) {
 
 }  // namespace
 
+std::pair<std::string, std::string> split_merge(const std::string& merge, const std::string& where) {
+  const auto space = merge.find(' ');
+  QUIVER_CHECK(space != std::string::npos && merge.find(' ', space + 1) == std::string::npos, format, where,
+               "expected a merge of two pieces and one space, found '{}'", merge);
+  return {merge.substr(0, space), merge.substr(space + 1)};
+}
+
 Bpe::Bpe(BpeVocabulary vocabulary, BpeOptions options, const std::string& where) : options_(std::move(options)) {
   pieces_ = std::move(vocabulary.pieces);
   index_pieces(where);

@@ -33,6 +33,9 @@ struct BpeOptions {
   std::string unknown;         ///< piece for unknown characters; where empty they are dropped, as upstream does
 };
 
+/// A merge written as one text, "left right".
+std::pair<std::string, std::string> split_merge(const std::string& merge, const std::string& where);
+
 class Bpe {
  public:
   /// Throws Error{format} for a merge or unknown piece that is not in the vocabulary, or a piece that is there twice;

@@ -45,11 +45,7 @@ std::pair<std::string, std::string> read_merge(const JsonView& merge) {
     if (merge.size() != 2) merge.wrong("two pieces");
     return {merge.at(std::size_t{0}).string(), merge.at(std::size_t{1}).string()};
   }
-  const auto& text = merge.string();
-  const auto space = text.find(' ');
-  QUIVER_CHECK(space != std::string::npos && text.find(' ', space + 1) == std::string::npos, format, merge.place(),
-               "expected two pieces and one space, found '{}'", text);
-  return {text.substr(0, space), text.substr(space + 1)};
+  return split_merge(merge.string(), merge.place());
 }
 
 BpeVocabulary read_vocabulary(const JsonView& model) {
