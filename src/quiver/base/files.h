@@ -21,10 +21,11 @@ void write_file_atomically(const fs::path& path, std::string_view bytes);
 /// The same for a writer that fills the temporary file itself.
 void write_file_atomically(const fs::path& path, const std::function<void(const fs::path& temporary)>& write);
 
-/// Fills a temporary sibling folder with `fill`, then moves it to `path` in one step, replacing a folder that is there.
+/// Fills a temporary sibling folder with `fill`, then moves it to `path` in one step, replacing what is there.
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path& temporary)>& fill);
 
 /// Removes what killed writers left in `folder`: temporary siblings of write_*_atomically whose process is gone.
+/// Processes are known by their id on this machine, so a folder that several machines write to at once is not for it.
 void remove_stale_temporaries(const fs::path& folder);
 
 /// An exclusive lock on `path` (created when missing) between processes and threads, held while the object lives.

@@ -2,8 +2,10 @@
 #include "quiver/base/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -17,10 +19,17 @@ double seconds_between(std::chrono::steady_clock::time_point a, std::chrono::ste
   return std::chrono::duration<double>(b - a).count();
 }
 
+/// A line longer than the terminal would wrap, and could not be redrawn.
+int terminal_columns() {
+  winsize size{};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? size.ws_col - 1 : 79;
+}
+
 }  // namespace
 
 std::string format_duration(double seconds) {
-  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
   const long whole = std::lround(seconds);
   if (whole < 3600) return fmt::format("{} min {} s", whole / 60, whole % 60);
   return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
@@ -51,7 +60,7 @@ void TerminalProgress::update(const std::string& what, std::uint64_t done, std::
 void TerminalProgress::draw(double elapsed_s) {
   visible_ = true;
   const double share = total_ ? static_cast<double>(done_) / static_cast<double>(total_) : 0.0;
-  const auto advanced = static_cast<double>(done_ - first_done_);
+  const auto advanced = static_cast<double>(done_ - std::min(first_done_, done_));
   const std::string left = advanced > 0 && done_ < total_
                                ? format_duration(elapsed_s / advanced * static_cast<double>(total_ - done_)) + " left"
                                : format_duration(elapsed_s);
@@ -59,7 +68,7 @@ void TerminalProgress::draw(double elapsed_s) {
   for (int i = 0; i < kBarWidth; ++i) bar += i < share * kBarWidth ? '#' : '.';
   const auto line = fmt::format("{} [{}] {}/{} {} {}", what_, bar, done_, total_, left, note_);
   if (terminal_) {
-    std::fprintf(stderr, "\r\033[2K%.160s", line.c_str());
+    std::fprintf(stderr, "\r\033[2K%.*s", terminal_columns(), line.c_str());
   } else {
     std::fprintf(stderr, "%s\n", line.c_str());
   }

@@ -15,7 +15,7 @@ class Sha256 {
   ~Sha256();
   void add(const void* bytes, std::size_t count);
   void add(std::string_view text) { add(text.data(), text.size()); }
-  /// 64 lower-case hexadecimal digits; the object is spent afterwards.
+  /// 64 lower-case hexadecimal digits; the object is spent afterwards, and using it again throws Error{usage}.
   std::string hex();
 
  private:
