@@ -55,7 +55,7 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
                k.size(1));
   std::map<Shape, std::vector<const AttentionRow*>> by_shape;
   for (const auto& row : rows) {
-    if (row.count) by_shape[{row.count, row.past_keys.defined() ? row.past_keys.size(1) : 0}].push_back(&row);
+    if (row.count) by_shape[{row.count, row.keys.defined() ? row.keys.size(1) - row.count : 0}].push_back(&row);
   }
 
   // Groups of equal shape are stacked, attended in one call, and their rows put back in the order of the batch.
@@ -63,17 +63,15 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
   std::map<std::int64_t, std::int64_t> begin_in_parts;
   std::int64_t covered = 0;
   for (const auto& [shape, members] : by_shape) {
-    const auto stack = [&](const at::Tensor& all, at::Tensor AttentionRow::*past) {
+    const auto stack = [&](const at::Tensor& all, at::Tensor AttentionRow::*history) {
       std::vector<at::Tensor> each;
       for (const auto* row : members) {
-        auto own = all.narrow(0, row->begin, row->count).transpose(0, 1);
-        if (past && shape.past) own = at::cat({(row->*past).to(own.scalar_type()), own}, 1);
-        each.push_back(own.unsqueeze(0));
+        const bool own = history == nullptr || !(row->*history).defined();
+        each.push_back((own ? all.narrow(0, row->begin, row->count).transpose(0, 1) : row->*history).unsqueeze(0));
       }
       return each.size() == 1 ? each[0] : at::cat(each, 0);
     };
-    const auto out =
-        attend(stack(q, nullptr), stack(k, &AttentionRow::past_keys), stack(v, &AttentionRow::past_values), shape);
+    const auto out = attend(stack(q, nullptr), stack(k, &AttentionRow::keys), stack(v, &AttentionRow::values), shape);
     parts.push_back(out.transpose(1, 2).reshape({-1, heads * width}));
     for (const auto* row : members) {
       begin_in_parts[row->begin] = covered;

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/adapter/adapter.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <regex>
+
+#include "quiver/base/error.h"
+#include "quiver/base/random.h"
+#include "quiver/base/strings.h"
+
+namespace quiver::adapter {
+namespace {
+
+at::Tensor uniform(std::int64_t rows, std::int64_t columns, double bound, Random& random) {
+  auto out = at::empty({rows, columns}, at::kFloat);
+  float* values = out.data_ptr<float>();
+  for (std::int64_t i = 0; i < out.numel(); ++i) values[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
+  return out;
+}
+
+void check(const LoraOptions& o) {
+  QUIVER_CHECK(o.rank >= 1 && o.rank <= 4096, usage, "--rank", "{}, expected 1 to 4096", o.rank);
+  QUIVER_CHECK(o.alpha > 0, usage, "--alpha", "{}, expected a positive number", o.alpha);
+  QUIVER_CHECK(o.dropout >= 0 && o.dropout < 1, usage, "--dropout", "{}, expected at least 0, below 1", o.dropout);
+}
+
+}  // namespace
+
+std::int64_t Adapter::parameters() const {
+  std::int64_t count = 0;
+  for (const auto& [name, f] : sites) count += f.a.numel() + f.b.numel();
+  return count;
+}
+
+double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised) {
+  const auto r = static_cast<double>(rank);
+  return alpha / (rank_stabilised ? std::sqrt(r) : r);
+}
+
+bool targets_site(const std::vector<std::string>& targets, const std::string& site) {
+  if (targets.empty() || (targets.size() == 1 && targets[0] == "all-linear")) return true;
+  if (targets.size() == 1 && targets[0].find_first_of("*+?|()[]^$\\") != std::string::npos) {
+    try {
+      return std::regex_match(site, std::regex(targets[0]));
+    } catch (const std::regex_error& error) {
+      fail(ErrorCode::usage, "--targets", "'{}' is not a regular expression: {}", targets[0], error.what());
+    }
+  }
+  return std::any_of(targets.begin(), targets.end(),
+                     [&](const auto& target) { return site == target || site.ends_with("." + target); });
+}
+
+Adapter make_lora(const model::LanguageModel& model, const LoraOptions& options, std::uint64_t seed) {
+  check(options);
+  Adapter adapter{options, {}};
+  for (std::size_t i = 0; i < model.sites().size(); ++i) {
+    const auto& site = model.sites()[i];
+    if (!targets_site(options.targets, site.name)) continue;
+    Random random(derive_seed(seed, i));
+    const double share = options.init == LoraOptions::Init::mttl ? 3.0 : 1.0;
+    adapter.sites[site.name] = {
+        uniform(options.rank, site.in, 1.0 / std::sqrt(share * static_cast<double>(site.in)), random),
+        at::zeros({site.out, options.rank}, at::kFloat),
+        lora_scale(options.alpha, options.rank, options.rank_stabilised)};
+  }
+  QUIVER_CHECK(!adapter.sites.empty(), usage, "--targets",
+               "'{}' match no site; sites end in q_proj, k_proj, v_proj, o_proj, ...", join(options.targets, ","));
+  return adapter;
+}
+
+}  // namespace quiver::adapter

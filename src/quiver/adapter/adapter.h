@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// An adapter: LoRA factors attached to sites (Hu et al., 2021), in PEFT's orientation and names.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quiver/model/model.h"
+#include "quiver/ops/apply_experts.h"
+
+namespace quiver::adapter {
+
+/// What a new LoRA is made of.
+struct LoraOptions {
+  std::int64_t rank = 16;
+  double alpha = 32.0;           ///< scale = alpha / rank, or alpha / sqrt(rank) with rank_stabilised
+  bool rank_stabilised = false;  ///< rsLoRA (Kalajdzievski, 2023)
+  double dropout = 0.0;          ///< of the input of A, in training
+  /// Sites by the end of their names (`q_proj`), or one regular expression over whole names; empty: every site.
+  std::vector<std::string> targets;
+  enum class Init {
+    peft,  ///< A ~ U(-1/sqrt(in), 1/sqrt(in)) (Kaiming, a = sqrt 5), B = 0
+    mttl,  ///< A ~ U(-g, g), g = gain(leaky_relu, sqrt 5) / sqrt(in) = 1/sqrt(3 in), B = 0
+  };
+  Init init = Init::peft;
+};
+
+struct Adapter {
+  LoraOptions options;
+  /// By site name; every entry has both factors, float32 unless read otherwise.
+  std::map<std::string, ops::LoraFactors> sites;
+  std::int64_t parameters() const;
+};
+
+/// alpha and rank as a scale.
+double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised);
+
+/// True where PEFT would attach `targets` to `site`: a list matches whole names or their ends after a dot; a single
+/// entry with regular-expression characters must match the whole name.
+bool targets_site(const std::vector<std::string>& targets, const std::string& site);
+
+/// Random factors for the targeted sites. Throws Error{usage} where the targets match none, or an option is out of
+/// range.
+Adapter make_lora(const model::LanguageModel& model, const LoraOptions& options, std::uint64_t seed);
+
+}  // namespace quiver::adapter

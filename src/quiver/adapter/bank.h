@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bank: the experts of a library side by side in memory, per site of one base model, at their true ranks.
+//
+// Immutable after the last `add`; then safe to share between threads. Adding takes no copy of the factors.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "quiver/adapter/adapter.h"
+#include "quiver/model/model.h"
+
+namespace quiver::adapter {
+
+class Bank {
+ public:
+  explicit Bank(const model::LanguageModel& model);
+
+  /// Appends an expert and returns its number. Throws Error{mismatch} naming the site that the model does not have, or
+  /// whose shape differs.
+  std::int64_t add(const std::string& name, const Adapter& adapter);
+
+  std::int64_t size() const { return static_cast<std::int64_t>(names_.size()); }
+  const std::vector<std::string>& names() const { return names_; }
+  /// The number of an expert. Throws Error{usage} with the nearest name.
+  std::int64_t number(const std::string& name) const;
+  const ops::BankSite& site(std::int64_t site) const { return sites_[static_cast<std::size_t>(site)]; }
+  /// True where some expert touches the site.
+  bool touches(std::int64_t site) const { return touched_[static_cast<std::size_t>(site)]; }
+  const std::vector<model::Site>& model_sites() const { return *model_sites_; }
+
+ private:
+  const std::vector<model::Site>* model_sites_;
+  std::vector<std::string> names_;
+  std::vector<ops::BankSite> sites_;
+  std::vector<bool> touched_;
+};
+
+}  // namespace quiver::adapter

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/adapter/peft.h"
+
+#include "quiver/adapter/peft_config.h"
+#include "quiver/base/error.h"
+#include "quiver/base/sha256.h"
+#include "quiver/tensor_io/safetensors.h"
+
+namespace quiver::adapter {
+namespace {
+
+constexpr std::string_view kPrefix = "base_model.model.";
+constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight";
+constexpr const char* kWeightsFile = "adapter_model.safetensors";
+constexpr const char* kConfigFile = "adapter_config.json";
+
+/// The module path of a key, without wrappers that training tools leave in it.
+std::string module_of(std::string key, std::string_view suffix) {
+  key = key.substr(kPrefix.size(), key.size() - kPrefix.size() - suffix.size());
+  constexpr std::string_view kWrapper = "_orig_mod.";
+  for (std::size_t at; (at = key.find(kWrapper)) != std::string::npos;) key.erase(at, kWrapper.size());
+  return key;
+}
+
+void check_pair(const std::string& site, const ops::LoraFactors& f, const PeftConfig& config,
+                const std::string& where) {
+  QUIVER_CHECK(f.a.defined() && f.b.defined(), format, where, "site '{}' has lora_{} but not lora_{}", site,
+               f.a.defined() ? "A" : "B", f.a.defined() ? "B" : "A");
+  QUIVER_CHECK(f.a.dim() == 2 && f.b.dim() == 2 && f.a.size(0) == f.b.size(1) && f.a.size(0) >= 1, mismatch, where,
+               "site '{}': A and B are not [r, in] and [out, r] of one rank", site);
+  QUIVER_CHECK(f.a.size(0) == config.rank_of(site), mismatch, where, "site '{}' has rank {}, the configuration says {}",
+               site, f.a.size(0), config.rank_of(site));
+}
+
+}  // namespace
+
+Adapter read_peft(const fs::path& folder) {
+  const auto where = (folder / kWeightsFile).string();
+  if (!fs::exists(folder / kWeightsFile)) {
+    QUIVER_CHECK(!fs::exists(folder / "adapter_model.bin"), unsupported, folder.string(),
+                 "adapter_model.bin is a pickle, which can run code; save the adapter as safetensors in PEFT first");
+    fail(ErrorCode::not_found, folder.string(), "no {} in it, so it is not a PEFT adapter", kWeightsFile);
+  }
+  const auto config = parse_peft_config(read_file(folder / kConfigFile, 1 << 24), (folder / kConfigFile).string());
+  const auto file = tensor_io::open_safetensors(folder / kWeightsFile);
+  Adapter adapter{config.options, {}};
+  for (const auto& [key, info] : file->tensors()) {
+    const bool a = key.ends_with(kA), b = key.ends_with(kB);
+    QUIVER_CHECK(key.starts_with(kPrefix) && (a || b) && key.size() > kPrefix.size() + kA.size(), unsupported, where,
+                 "tensor '{}' is not {}MODULE{} or {}", key, kPrefix, kA, kB);
+    const auto module = module_of(key, a ? kA : kB);
+    auto tensor = file->load(key);
+    QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", key,
+                 info.stored_dtype);
+    auto& half = a ? adapter.sites[module].a : adapter.sites[module].b;
+    QUIVER_CHECK(!half.defined(), format, where, "site '{}' has two tensors for lora_{}", module, a ? "A" : "B");
+    half = tensor.to(at::kFloat);
+  }
+  QUIVER_CHECK(!adapter.sites.empty(), format, where, "the file holds no tensors");
+  for (auto& [site, factors] : adapter.sites) {
+    check_pair(site, factors, config, where);
+    factors.scale = config.scale_of(site);
+  }
+  return adapter;
+}
+
+void write_peft(const fs::path& folder, const Adapter& adapter, const std::string& base_model) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [site, f] : adapter.sites) {
+    const auto key = std::string(kPrefix) + site;
+    tensors[key + std::string(kA)] = f.a.detach().to(at::kFloat).contiguous();
+    tensors[key + std::string(kB)] = f.b.detach().to(at::kFloat).contiguous();
+  }
+  tensor_io::write_safetensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
+  write_file_atomically(folder / kConfigFile, write_peft_config(adapter, base_model));
+}
+
+std::string identity(const Adapter& adapter) {
+  Sha256 hash;
+  for (const auto& [site, f] : adapter.sites) {
+    hash.add(fmt::format("{} {} {} {} {:.9g}\n", site, f.a.size(0), f.a.size(1), f.b.size(0), f.scale));
+    for (const auto& factor : {f.a, f.b}) {
+      const auto bytes = factor.detach().to(at::kFloat).contiguous();
+      hash.add(bytes.const_data_ptr<float>(), static_cast<std::size_t>(bytes.numel()) * sizeof(float));
+    }
+  }
+  return hash.hex();
+}
+
+}  // namespace quiver::adapter

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/adapter/peft_config.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+
+namespace quiver::adapter {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+/// Keys that say nothing about the result of the forward pass.
+const std::set<std::string>& informative_keys() {
+  static const std::set<std::string> keys{"auto_mapping",
+                                          "base_model_name_or_path",
+                                          "revision",
+                                          "task_type",
+                                          "inference_mode",
+                                          "peft_version",
+                                          "peft_type",
+                                          "target_modules",
+                                          "exclude_modules",
+                                          "layers_to_transform",
+                                          "layers_pattern",
+                                          "lora_dropout",
+                                          "fan_in_fan_out",
+                                          "runtime_config",
+                                          "ensure_weight_tying",
+                                          "r",
+                                          "lora_alpha",
+                                          "use_rslora",
+                                          "rank_pattern",
+                                          "alpha_pattern",
+                                          "init_lora_weights",
+                                          "bias",
+                                          "megatron_core"};
+  return keys;
+}
+
+bool is_nothing(const json& value) {
+  return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
+         ((value.is_object() || value.is_array()) && value.empty());
+}
+
+/// Refuses every key whose meaning is not implemented, unless it is switched off.
+void refuse_unknown(const json& config, const std::string& where) {
+  for (const auto& [key, value] : config.items()) {
+    if (informative_keys().contains(key) || is_nothing(value)) continue;
+    fail(ErrorCode::unsupported, where, "'{}' = {} changes what the adapter computes, and Quiver does not implement it",
+         key, value.dump().substr(0, 80));
+  }
+  const auto bias = config.value("bias", json("none"));
+  QUIVER_CHECK(bias == "none", unsupported, where, "'bias' = {}, expected \"none\": trained biases are not implemented",
+               bias.dump());
+  const auto init = config.value("init_lora_weights", json(true));
+  const bool harmless =
+      init.is_boolean() || init.is_null() || init == "gaussian" || init == "eva" || init == "orthogonal";
+  QUIVER_CHECK(
+      harmless, unsupported, where,
+      "'init_lora_weights' = {} changes the base model's weights; convert the adapter to plain LoRA in PEFT first",
+      init.dump());
+}
+
+double number(const json& value, const std::string& key, const std::string& where) {
+  QUIVER_CHECK(value.is_number() && std::isfinite(value.get<double>()), format, where, "'{}' is {}, expected a number",
+               key, value.dump().substr(0, 80));
+  return value.get<double>();
+}
+
+std::int64_t rank(const json& value, const std::string& key, const std::string& where) {
+  const double r = number(value, key, where);
+  QUIVER_CHECK(r >= 1 && r <= 65536 && r == std::floor(r), format, where, "'{}' is {}, expected a rank of 1 to 65536",
+               key, value.dump());
+  return static_cast<std::int64_t>(r);
+}
+
+bool flag(const json& config, const char* key, const std::string& where) {
+  const auto value = config.value(key, json(false));
+  QUIVER_CHECK(value.is_boolean() || value.is_null(), format, where, "'{}' is {}, expected true or false", key,
+               value.dump());
+  return value.is_boolean() && value.get<bool>();
+}
+
+/// PEFT's rule: re.match(r"(.*\.)?(key)$", module).
+bool pattern_matches(const std::string& key, const std::string& module, const std::string& where) {
+  try {
+    return std::regex_match(module, std::regex("(.*\\.)?(" + key + ")"));
+  } catch (const std::regex_error&) {
+    fail(ErrorCode::format, where, "'{}' is not a regular expression that Quiver can read", key);
+  }
+}
+
+template <typename Value, typename Read>
+std::vector<std::pair<std::string, Value>> patterns(const json& config, const char* key, const std::string& where,
+                                                    Read read) {
+  std::vector<std::pair<std::string, Value>> out;
+  const auto object = config.value(key, json::object());
+  QUIVER_CHECK(object.is_object() || object.is_null(), format, where, "'{}' is {}, expected an object", key,
+               object.dump().substr(0, 80));
+  for (const auto& [pattern, value] : object.items()) {
+    pattern_matches(pattern, "", where);
+    out.emplace_back(pattern, read(value, std::string(key) + "." + pattern, where));
+  }
+  return out;
+}
+
+std::vector<std::string> targets_of(const json& config, const std::string& where) {
+  const auto value = config.value("target_modules", json());
+  if (value.is_null()) return {};
+  if (value.is_string()) return {value.get<std::string>()};
+  std::vector<std::string> out;
+  QUIVER_CHECK(value.is_array(), format, where, "'target_modules' is {}, expected text or a list",
+               value.dump().substr(0, 80));
+  for (const auto& entry : value) {
+    QUIVER_CHECK(entry.is_string(), format, where, "'target_modules' holds {}, expected text",
+                 entry.dump().substr(0, 80));
+    out.push_back(entry.get<std::string>());
+  }
+  return out;
+}
+
+}  // namespace
+
+std::int64_t PeftConfig::rank_of(const std::string& module) const {
+  for (const auto& [pattern, value] : rank_pattern) {
+    if (pattern_matches(pattern, module, "rank_pattern")) return value;
+  }
+  return options.rank;
+}
+
+double PeftConfig::scale_of(const std::string& module) const {
+  double alpha = options.alpha;
+  for (const auto& [pattern, value] : alpha_pattern) {
+    if (pattern_matches(pattern, module, "alpha_pattern")) {
+      alpha = value;
+      break;
+    }
+  }
+  return lora_scale(alpha, rank_of(module), options.rank_stabilised);
+}
+
+PeftConfig parse_peft_config(const std::string& text, const std::string& where) {
+  const auto config = json::parse(text, nullptr, false);
+  QUIVER_CHECK(config.is_object(), format, where, "expected a JSON object");
+  const auto type = config.value("peft_type", json());
+  QUIVER_CHECK(type == "LORA", unsupported, where, "'peft_type' = {}, expected \"LORA\"", type.dump());
+  refuse_unknown(config, where);
+  PeftConfig out;
+  out.options.rank = rank(config.value("r", json(8)), "r", where);
+  out.options.alpha = number(config.value("lora_alpha", json(8)), "lora_alpha", where);
+  out.options.rank_stabilised = flag(config, "use_rslora", where);
+  out.options.dropout = number(config.value("lora_dropout", json(0.0)), "lora_dropout", where);
+  out.options.targets = targets_of(config, where);
+  out.rank_pattern = patterns<std::int64_t>(config, "rank_pattern", where, rank);
+  out.alpha_pattern = patterns<double>(config, "alpha_pattern", where, number);
+  const auto base = config.value("base_model_name_or_path", json());
+  if (base.is_string()) out.base_model = base.get<std::string>();
+  return out;
+}
+
+std::string write_peft_config(const Adapter& adapter, const std::string& base_model) {
+  const auto& o = adapter.options;
+  json rank_pattern = json::object(), alpha_pattern = json::object();
+  std::set<std::string> leaves;
+  for (const auto& [site, f] : adapter.sites) {
+    leaves.insert(site.substr(site.rfind('.') + 1));
+    const auto r = f.a.size(0);
+    const double usual = lora_scale(o.alpha, r, o.rank_stabilised);
+    const auto escaped = std::regex_replace(site, std::regex("\\."), "\\.");
+    if (r != o.rank) rank_pattern[escaped] = r;
+    if (std::abs(f.scale - usual) > 1e-9 * std::abs(usual)) alpha_pattern[escaped] = o.alpha * f.scale / usual;
+  }
+  const json config{
+      {"peft_type", "LORA"},
+      {"task_type", "CAUSAL_LM"},
+      {"base_model_name_or_path", base_model},
+      {"r", o.rank},
+      {"lora_alpha", o.alpha},
+      {"lora_dropout", o.dropout},
+      {"use_rslora", o.rank_stabilised},
+      {"rank_pattern", rank_pattern},
+      {"alpha_pattern", alpha_pattern},
+      {"target_modules", o.targets.empty() || o.targets[0] == "all-linear" ? json(leaves)
+                         : o.targets.size() == 1 && o.targets[0].find_first_of("*+?|()[]^$\\") != std::string::npos
+                             ? json(o.targets[0])
+                             : json(o.targets)},
+      {"bias", "none"},
+      {"fan_in_fan_out", false},
+      {"inference_mode", true},
+      {"init_lora_weights", true},
+      {"modules_to_save", nullptr},
+  };
+  return config.dump(2) + "\n";
+}
+
+}  // namespace quiver::adapter

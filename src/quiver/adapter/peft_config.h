@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// adapter_config.json of PEFT: what is honoured, what is harmless, and what is refused by name.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "quiver/adapter/adapter.h"
+
+namespace quiver::adapter {
+
+struct PeftConfig {
+  LoraOptions options;
+  /// (pattern, value) in file order; the first whose pattern matches a module decides.
+  std::vector<std::pair<std::string, std::int64_t>> rank_pattern;
+  std::vector<std::pair<std::string, double>> alpha_pattern;
+  std::string base_model;  ///< as the file says; information only
+
+  /// What the configuration expects of a module.
+  std::int64_t rank_of(const std::string& module) const;
+  double scale_of(const std::string& module) const;
+};
+
+/// Throws Error{format|unsupported} naming the key. `text` is the file's bytes.
+PeftConfig parse_peft_config(const std::string& text, const std::string& where);
+
+/// The file for an adapter of Quiver, loadable by PEFT. `base_model` is what a PEFT user would load.
+std::string write_peft_config(const Adapter& adapter, const std::string& base_model);
+
+}  // namespace quiver::adapter

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// A library: a folder of experts over one base model, with derived data that can always be rebuilt.
+//
+//   library.json                       format version, base model and its fingerprint
+//   experts/NAME/adapter_config.json   \ a PEFT adapter that any PEFT user can load
+//   experts/NAME/adapter_model.safetensors
+//   experts/NAME/expert.json           what is known of the expert
+//   derived/KIND-KEY.*                 prototypes, clusters: named by what they were computed from
+//   runs/NAME/                         metrics and checkpoints of training
+//   removed/                           experts taken out; nothing is deleted for good
+//
+// Experts appear and disappear in one step (a rename), so readers need no lock and two processes may add at once; a
+// lock file orders writers of the same name. Objects hold no open files; thread-safe.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "quiver/adapter/adapter.h"
+#include "quiver/base/files.h"
+
+namespace quiver::library {
+
+/// An expert's expert.json.
+struct ExpertInfo {
+  std::string name;
+  std::vector<std::string> tasks;  ///< what it was trained on
+  std::string base_fingerprint;
+  std::string identity;     ///< adapter::identity of its factors
+  nlohmann::json training;  ///< options, data and figures of its run; may be null
+  nlohmann::json scores;    ///< evaluation results; may be null
+};
+
+/// Letters, digits, '.', '_' and '-', not starting with a dot, at most 128. Throws Error{usage}.
+void check_expert_name(const std::string& name);
+
+class Library {
+ public:
+  /// Throws Error{not_found} where there is none, Error{format|unsupported} where library.json is not one of ours.
+  static Library open(const fs::path& folder);
+  /// Opens it, or makes an empty one over the base model. Throws Error{mismatch} where it is over another base.
+  static Library open_or_create(const fs::path& folder, const std::string& base_model, const std::string& fingerprint);
+
+  const fs::path& folder() const { return folder_; }
+  const std::string& base_model() const { return base_model_; }
+  const std::string& fingerprint() const { return fingerprint_; }
+
+  /// Names, sorted.
+  std::vector<std::string> names() const;
+  bool contains(const std::string& name) const;
+  /// Throws Error{usage} with the nearest name.
+  ExpertInfo info(const std::string& name) const;
+  /// The adapter; throws Error{mismatch} where its factors are not those expert.json was written for.
+  adapter::Adapter load(const std::string& name) const;
+  fs::path expert_folder(const std::string& name) const;
+  fs::path run_folder(const std::string& name) const;
+
+  /// Adds or, with `replace`, replaces in one step. Fills info.identity. Throws Error{usage} where the name is taken.
+  void save(ExpertInfo info, const adapter::Adapter& adapter, bool replace) const;
+  /// Moves the expert to removed/.
+  void remove(const std::string& name) const;
+  /// Problems found, one line each; empty: every file is whole and belongs to this library.
+  std::vector<std::string> verify() const;
+
+  /// Derived data of `kind` computed from `key` (a hash of all it depends on), or nullopt.
+  std::optional<fs::path> derived(const std::string& kind, const std::string& key, const std::string& extension) const;
+  /// Where to write it; other keys of the same kind are dropped.
+  void write_derived(const std::string& kind, const std::string& key, const std::string& extension,
+                     const std::function<void(const fs::path&)>& write) const;
+  /// Hash over the names and identities of the experts, for keys of derived data.
+  std::string contents_key(const std::vector<std::string>& names) const;
+
+ private:
+  explicit Library(fs::path folder) : folder_(std::move(folder)) {}
+  fs::path folder_;
+  std::string base_model_, fingerprint_;
+};
+
+/// Throws Error{mismatch} naming both fingerprints, unless `allow_other_base`.
+void check_base(const Library& library, const std::string& model_fingerprint, bool allow_other_base);
+
+}  // namespace quiver::library

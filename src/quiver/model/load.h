@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what a user types after --model to a model in memory.
+#pragma once
+
+#include <string>
+
+#include "quiver/base/files.h"
+#include "quiver/model/model.h"
+
+namespace quiver::model {
+
+/// A path as it is, `smollm2` (the default model in Quiver's cache folder), or a hub id whose snapshot lies in the
+/// Hugging Face cache (HF_HUB_CACHE, HF_HOME). Throws Error{not_found} that says what was looked for and what to do.
+fs::path resolve_model(const std::string& name_or_path);
+
+/// Loads a Hugging Face folder or a GGUF file. dtype: float32 or bfloat16, the dtype of weights and activations.
+LanguageModel load_model(const fs::path& path, at::ScalarType dtype);
+
+/// bfloat16 where the processor multiplies it natively (AVX512-BF16 or AMX), else float32, which is then faster.
+at::ScalarType default_dtype();
+
+/// `float32` or `bfloat16`. Throws Error{usage}.
+at::ScalarType dtype_of_name(const std::string& name);
+std::string dtype_name(at::ScalarType dtype);
+
+}  // namespace quiver::model

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/model/packed_batch.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
+#include "quiver/base/error.h"
+
+namespace quiver::model {
+namespace {
+
+constexpr std::int64_t kFirstCapacity_tokens = 64;
+
+/// `buffer` [K, capacity, D] with room for `needed` tokens, its first `used` kept.
+void grow(at::Tensor& buffer, const at::Tensor& like, std::int64_t used, std::int64_t needed) {
+  if (buffer.defined() && buffer.size(1) >= needed) return;
+  const auto capacity = std::max({kFirstCapacity_tokens, needed, buffer.defined() ? 2 * buffer.size(1) : 0});
+  auto larger = at::empty({like.size(0), capacity, like.size(2)}, like.options());
+  if (used) larger.narrow(1, 0, used).copy_(buffer.narrow(1, 0, used));
+  buffer = larger;
+}
+
+}  // namespace
+
+RowCache::KeysValues RowCache::append(std::size_t layer, const at::Tensor& k, const at::Tensor& v) {
+  if (layers_.size() <= layer) layers_.resize(layer + 1);
+  auto& stored = layers_[layer];
+  const auto total = length_ + k.size(1);
+  grow(stored.keys, k, length_, total);
+  grow(stored.values, v, length_, total);
+  stored.keys.narrow(1, length_, k.size(1)).copy_(k);
+  stored.values.narrow(1, length_, v.size(1)).copy_(v);
+  return {stored.keys.narrow(1, 0, total), stored.values.narrow(1, 0, total)};
+}
+
+RowCache::KeysValues RowCache::joined(std::size_t layer, const at::Tensor& k, const at::Tensor& v) const {
+  if (length_ == 0) return {k, v};
+  const auto& stored = layers_.at(layer);
+  return {at::cat({stored.keys.narrow(1, 0, length_), k}, 1), at::cat({stored.values.narrow(1, 0, length_), v}, 1)};
+}
+
+PackedBatch pack(const std::vector<RowInput>& rows) {
+  PackedBatch batch;
+  std::int64_t total = 0;
+  for (const auto& row : rows) {
+    const auto count = static_cast<std::int64_t>(row.ids.size());
+    QUIVER_CHECK(count > 0, mismatch, "batch", "row {} is empty, expected at least one token", batch.rows.size());
+    batch.rows.push_back({total, count, row.cache, row.extend_cache});
+    total += count;
+  }
+  batch.ids = at::empty({total}, at::kLong);
+  batch.positions = at::empty({total}, at::kLong);
+  auto* id = batch.ids.data_ptr<std::int64_t>();
+  auto* position = batch.positions.data_ptr<std::int64_t>();
+  for (const auto& row : rows) {
+    std::int64_t next = row.cache ? row.cache->length() : 0;
+    for (const auto token : row.ids) {
+      *id++ = token;
+      *position++ = next++;
+    }
+  }
+  return batch;
+}
+
+}  // namespace quiver::model

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// GGUF, versions 2 and 3, little-endian: the model files of llama.cpp.
+//
+//   "GGUF" | u32 version | u64 tensors | u64 entries
+//   entries: text key | u32 type | value            (text: u64 length, bytes)
+//   tensors: text name | u32 dimensions | u64 extents, fastest first | u32 type | u64 offset into the data
+//   padding to general.alignment (32 where absent) | data
+//
+// Every count, length and offset is checked against the file before memory is set aside for it.
+#pragma once
+
+#include <optional>
+#include <variant>
+
+#include "quiver/tensor_io/gguf_types.h"
+#include "quiver/tensor_io/mapped_file.h"
+#include "quiver/tensor_io/tensor_source.h"
+
+namespace quiver::tensor_io {
+
+/// Lists of true and false are lists of 1 and 0.
+using GgufValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>, std::vector<double>,
+                               std::vector<std::string>>;
+
+class GgufFile : public TensorSource {
+ public:
+  /// Throws Error{not_found|io|format|unsupported}.
+  static std::shared_ptr<GgufFile> open(const fs::path& path);
+
+  const std::map<std::string, GgufValue>& metadata() const { return metadata_; }
+  /// Values by key; Error{format} where the key is missing (not for find_*) or of another type. Whole numbers count as
+  /// numbers.
+  const std::string& text(const std::string& key) const;
+  std::int64_t integer(const std::string& key) const;
+  double number(const std::string& key) const;
+  std::optional<std::string> find_text(const std::string& key) const;
+  std::optional<std::int64_t> find_integer(const std::string& key) const;
+  std::optional<double> find_number(const std::string& key) const;
+
+  /// Shapes are in the order of torch: a linear weight is [out, in].
+  const std::map<std::string, TensorInfo>& tensors() const override { return infos_; }
+  at::Tensor load(const std::string& name) const override;
+  const void* stored_bytes(const std::string& name) const override;
+
+ private:
+  struct Entry {
+    const GgufTypeInfo* type = nullptr;
+    std::uint64_t begin = 0;  ///< in the file
+    std::int64_t values = 0;
+  };
+  GgufFile() = default;
+  const Entry& entry(const std::string& name) const;
+  const GgufValue& value(const std::string& key) const;
+  friend class GgufParser;
+
+  std::string where_;
+  std::shared_ptr<const MappedFile> file_;
+  std::map<std::string, GgufValue> metadata_;
+  std::map<std::string, TensorInfo> infos_;
+  std::map<std::string, Entry> entries_;
+};
+
+}  // namespace quiver::tensor_io
