@@ -74,11 +74,11 @@ check_toolchain() {
   for tool in "$compiler" cmake ninja pkg-config python3; do
     command -v "$tool" >/dev/null || fail "'$tool' is missing: install it, or unset QUIVER_SKIP_PACKAGES"
   done
-  version=$("$compiler" -dumpversion)
+  version=$("$compiler" -dumpversion) || fail "$compiler does not run"
   at_least "$version" 12 || fail "$compiler is version $version, 12 or newer is needed: install g++-12 and set CXX=g++-12"
-  version=$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')
+  version=$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p') || fail "cmake does not run"
   at_least "$version" 3.25 || fail "cmake is version $version, 3.25 or newer is needed: pip install cmake, and put it on PATH"
-  version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "python3 does not run"
   at_least "$version" 3.10 || fail "python3 is version $version, torch $TORCH_VERSION needs 3.10 or newer: put one on PATH"
 }
 
