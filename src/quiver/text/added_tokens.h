@@ -18,7 +18,7 @@ namespace quiver::text {
 
 struct AddedToken {
   std::int32_t id = 0;
-  std::string content;
+  std::string content{};
   bool special = false;      ///< control token: may be hidden in decoded text, and ignored in encoded text
   bool lstrip = false;       ///< takes the white space before it
   bool rstrip = false;       ///< takes the white space after it

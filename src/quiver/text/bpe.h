@@ -30,7 +30,7 @@ struct BpeOptions {
   bool byte_fallback = false;  ///< a character that is not in the vocabulary becomes `<0xNN>` pieces
   bool ignore_merges = false;  ///< a word that is itself a piece is that piece, whatever the merges say
   bool fuse_unknown = false;   ///< neighbouring unknown characters become one unknown piece
-  std::string unknown;         ///< piece for unknown characters; where empty they are dropped, as upstream does
+  std::string unknown{};       ///< piece for unknown characters; where empty they are dropped, as upstream does
 };
 
 /// A merge written as one text, "left right".

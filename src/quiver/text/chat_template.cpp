@@ -75,7 +75,7 @@ std::optional<ChatMl> recognize_chatml(std::string_view text) {
 }
 
 void append_message(const std::string& role, const std::string& content, std::string& out) {
-  out += "<|im_start|>" + role + "\n" + content + "<|im_end|>\n";
+  out += fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role, content);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ struct Message {
 
 struct ChatOptions {
   bool add_generation_prompt = true;  ///< end with the beginning of an answer
-  std::string tools_json;             ///< a JSON array; templates that ignore tools refuse any
+  std::string tools_json{};           ///< a JSON array; templates that ignore tools refuse any
 };
 
 class ChatTemplate {

@@ -2,17 +2,33 @@
 #include "quiver/text/load_tokenizer.h"
 
 #include "quiver/base/error.h"
+#include "quiver/tensor_io/gguf.h"
+#include "quiver/text/tokenizer_gguf.h"
 #include "quiver/text/tokenizer_json.h"
 
 namespace quiver::text {
+namespace {
+
+LoadedTokenizer assemble(TokenizerParts parts, std::string chat_template, const std::string& where) {
+  LoadedTokenizer loaded;
+  loaded.tokenizer = std::make_shared<const Tokenizer>(std::move(parts), where);
+  if (!chat_template.empty()) loaded.chat_template.emplace(std::move(chat_template));
+  return loaded;
+}
+
+LoadedTokenizer load_gguf(const fs::path& path) {
+  const auto file = tensor_io::GgufFile::open(path);
+  const auto name = path.filename().string();
+  return assemble(read_tokenizer_gguf(file->metadata(), name), chat_template_gguf(file->metadata(), name), name);
+}
+
+}  // namespace
 
 LoadedTokenizer load_tokenizer(const fs::path& model) {
+  if (model.extension() == ".gguf") return load_gguf(model);
   QUIVER_CHECK(fs::exists(model / "tokenizer.json"), not_found, model.string(),
-               "expected a folder with a tokenizer.json");
-  LoadedTokenizer loaded;
-  loaded.tokenizer = std::make_shared<const Tokenizer>(read_tokenizer_folder(model), "tokenizer.json");
-  if (auto source = read_chat_template(model); !source.empty()) loaded.chat_template.emplace(std::move(source));
-  return loaded;
+               "expected a .gguf file or a folder with a tokenizer.json");
+  return assemble(read_tokenizer_folder(model), read_chat_template(model), "tokenizer.json");
 }
 
 }  // namespace quiver::text

@@ -107,7 +107,8 @@ class Splitter {
 
   void split(const PrefixSpaceStep&, std::size_t depth, const Part& part) {
     if (part.text.starts_with(' ')) return run(depth + 1, part);
-    const auto prefixed = " " + std::string(part.text);
+    std::string prefixed(1, ' ');
+    prefixed += part.text;
     run(depth + 1, {prefixed, part.first});
   }
 

@@ -20,8 +20,7 @@ Tokenizer::Tokenizer(TokenizerParts parts, const std::string& where)
   index_added(std::move(parts.added), where);
   check_ids(where);
   for (std::size_t id = 0; id < added_kinds_.size(); ++id) {
-    const auto token = static_cast<TokenId>(id);
-    piece_bytes_.push_back(decode_piece_bytes(decoder_, {token_text(token), added_kind(token) != AddedKind::none}));
+    piece_bytes_.push_back(decode_piece_bytes(decoder_, decoding_piece(static_cast<TokenId>(id))));
   }
   leading_spaces_dropped_ = text::leading_spaces_dropped(decoder_);
 }
@@ -40,18 +39,13 @@ void Tokenizer::index_added(std::vector<AddedToken> added, const std::string& wh
     QUIVER_CHECK(!in_vocabulary || *in_vocabulary == token.id, format, where,
                  "added token '{}' has id {}, but the vocabulary gives it {}", token.content, token.id,
                  in_vocabulary.value_or(-1));
-    QUIVER_CHECK(added_text_.emplace(token.id, token.content).second, format, where, "two added tokens have id {}",
-                 token.id);
+    auto pattern = token.normalized ? normalize(normalizer_, token.content, scratch) : token.content;
+    QUIVER_CHECK(added_text_.emplace(token.id, pattern).second, format, where, "two added tokens have id {}", token.id);
     QUIVER_CHECK(added_ids_.emplace(token.content, token.id).second, format, where, "added token '{}' is there twice",
                  token.content);
     added_kinds_[index] = token.special ? AddedKind::special : AddedKind::plain;
-    if (token.normalized) {
-      normalized_patterns.push_back(normalize(normalizer_, token.content, scratch));
-      normalized.push_back(std::move(token));
-    } else {
-      raw_patterns.push_back(token.content);
-      raw.push_back(std::move(token));
-    }
+    (token.normalized ? normalized_patterns : raw_patterns).push_back(std::move(pattern));
+    (token.normalized ? normalized : raw).push_back(std::move(token));
   }
   raw_matcher_ = AddedTokenMatcher(std::move(raw), raw_patterns);
   normalized_matcher_ = AddedTokenMatcher(std::move(normalized), normalized_patterns);
@@ -103,10 +97,9 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, DecodeOptions option
   pieces.reserve(ids.size());
   for (const auto id : ids) {
     QUIVER_CHECK(id >= 0, usage, "decode", "token id {}", id);
-    const auto kind = added_kind(id);
-    if (options.skip_special_tokens && kind == AddedKind::special) continue;
-    auto text = token_text(id);
-    if (!text.empty()) pieces.push_back({std::move(text), kind != AddedKind::none});
+    if (options.skip_special_tokens && is_special(id)) continue;
+    auto piece = decoding_piece(id);
+    if (!piece.text.empty()) pieces.push_back(std::move(piece));
   }
   return decode_pieces(decoder_, std::move(pieces));
 }
@@ -131,6 +124,13 @@ std::string Tokenizer::token_text(TokenId id) const {
 Tokenizer::AddedKind Tokenizer::added_kind(TokenId id) const {
   const auto index = static_cast<std::size_t>(id);
   return id >= 0 && index < added_kinds_.size() ? added_kinds_[index] : AddedKind::none;
+}
+
+DecodingPiece Tokenizer::decoding_piece(TokenId id) const {
+  DecodingPiece piece{token_text(id), added_kind(id) != AddedKind::none};
+  // A single character that was added shares its id with the byte that it stands for in a byte-level vocabulary.
+  if (piece.added && character_at(piece.text, 0).bytes == piece.text.size()) piece.added = false;
+  return piece;
 }
 
 bool Tokenizer::is_special(TokenId id) const { return added_kind(id) == AddedKind::special; }

@@ -61,7 +61,7 @@ class Tokenizer {
   std::size_t vocabulary_size() const { return piece_bytes_.size(); }
   /// The id of an added token's text or of a piece as the file spells it.
   std::optional<TokenId> token_id(std::string_view piece) const;
-  /// As the file spells it; "" for an id that is not used.
+  /// As the file spells it, an added token as it stands in normalised text; "" for an id that is not used.
   std::string token_text(TokenId id) const;
 
   std::optional<TokenId> bos_id() const { return bos_id_; }
@@ -77,6 +77,7 @@ class Tokenizer {
   void index_added(std::vector<AddedToken> added, const std::string& where);
   void check_ids(const std::string& where) const;
   AddedKind added_kind(TokenId id) const;
+  DecodingPiece decoding_piece(TokenId id) const;
   void encode_part(Part part, bool skip_special, MatchScratch& scratch, std::vector<TokenId>& out) const;
 
   Bpe bpe_;

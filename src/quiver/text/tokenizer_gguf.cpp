@@ -172,10 +172,10 @@ TokenizerParts read_tokenizer_gguf(const GgufMetadata& values, const std::string
   parts.bpe.ignore_merges = named.ignore_merges;
   const auto size = parts.vocabulary.pieces.size();
   parts.added = read_added_tokens(metadata, parts.vocabulary.pieces);
-  if (named.nfc) parts.normalizer.push_back(UnicodeForm::nfc);
-  if (named.each_digit) parts.pre_tokenizer.push_back(DigitsStep{true});
+  if (named.nfc) parts.normalizer.emplace_back(UnicodeForm::nfc);
+  if (named.each_digit) parts.pre_tokenizer.emplace_back(DigitsStep{true});
   for (const auto* pattern : named.patterns) {
-    parts.pre_tokenizer.push_back(SplitStep{Regex::compile(pattern, metadata.place("tokenizer.ggml.pre"))});
+    parts.pre_tokenizer.emplace_back(SplitStep{Regex::compile(pattern, metadata.place("tokenizer.ggml.pre"))});
   }
   parts.decoder = {ByteLevelDecode{}};
   parts.bos_id = metadata.id("tokenizer.ggml.bos_token_id", size);

@@ -155,7 +155,7 @@ AddedToken read_added_token(const JsonView& token, TokenId id) {
 Normalizer read_normalizer(const JsonView& normalizer) {
   Normalizer steps;
   for_each_component(normalizer, "normalizers",
-                     [&](const JsonView& node) { steps.push_back(read_normalizer_step(node)); });
+                     [&](const JsonView& node) { steps.emplace_back(read_normalizer_step(node)); });
   return steps;
 }
 
@@ -164,13 +164,13 @@ PreTokenizerParts read_pre_tokenizer(const JsonView& pre_tokenizer) {
   for_each_component(pre_tokenizer, "pretokenizers", [&](const JsonView& node) {
     if (parts.byte_level) node.refuse("a step after ByteLevel");
     if (node.at("type").string() != "ByteLevel") {
-      parts.steps.push_back(read_pre_tokenizer_step(node));
+      parts.steps.emplace_back(read_pre_tokenizer_step(node));
       return;
     }
     parts.byte_level = true;
-    if (node.boolean_or("add_prefix_space", true)) parts.steps.push_back(PrefixSpaceStep{});
+    if (node.boolean_or("add_prefix_space", true)) parts.steps.emplace_back(PrefixSpaceStep{});
     if (node.boolean_or("use_regex", true)) {
-      parts.steps.push_back(SplitStep{Regex::compile(kGpt2Pattern, node.place())});
+      parts.steps.emplace_back(SplitStep{Regex::compile(kGpt2Pattern, node.place())});
     }
   });
   return parts;
@@ -179,7 +179,7 @@ PreTokenizerParts read_pre_tokenizer(const JsonView& pre_tokenizer) {
 Decoder read_decoder(const JsonView& decoder) {
   if (decoder.is_null()) decoder.refuse("a tokenizer without a decoder");
   Decoder steps;
-  for_each_component(decoder, "decoders", [&](const JsonView& node) { steps.push_back(read_decoder_step(node)); });
+  for_each_component(decoder, "decoders", [&](const JsonView& node) { steps.emplace_back(read_decoder_step(node)); });
   return steps;
 }
 
