@@ -66,13 +66,12 @@ GridLine mean_line(const std::vector<const GridLine*>& lines, std::size_t routes
   std::vector<std::string> metrics;
   for (const auto* line : lines) index_of(metrics, line->metric);
   const auto what = first.held_out ? "held-out" : "trained";
-  GridLine mean{
-      lines.size() == 1 ? fmt::format("the one {} task", what) : fmt::format("mean of {} {} tasks", lines.size(), what),
-      join(metrics, ", "),
-      first.kind,
-      first.held_out,
-      true,
-      {}};
+  GridLine mean{fmt::format("mean of {} {} tasks", lines.size(), what),
+                join(metrics, ", "),
+                first.kind,
+                first.held_out,
+                true,
+                {}};
   for (std::size_t route = 0; route < routes; ++route) mean.cells.push_back(mean_cell(lines, route));
   mark_best(mean);
   return mean;
@@ -83,7 +82,9 @@ void add_means(ResultGrid& grid) {
   for (const auto& line : grid.lines) {
     if (complete(line)) groups[{line.held_out, line.kind.share ? "" : line.metric}].push_back(&line);
   }
-  for (const auto& [key, lines] : groups) grid.means.push_back(mean_line(lines, grid.routes.size()));
+  for (const auto& [key, lines] : groups) {
+    if (lines.size() > 1) grid.means.push_back(mean_line(lines, grid.routes.size()));
+  }
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ struct ResultGrid {
   std::vector<GridLine> lines;      ///< trained tasks, then held-out ones, each in the order of their first row
   /// Means over trained and over held-out tasks: all shares together, each other metric by itself. Only tasks that
   /// every route was scored on count, and the name says how many those are. The interval takes the tasks as
-  /// independent: half-widths add as the root of the sum of their squares.
+  /// independent: half-widths add as the root of the sum of their squares. A group of one task has no mean.
   std::vector<GridLine> means;
 };
 

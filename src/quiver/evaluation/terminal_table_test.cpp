@@ -47,10 +47,12 @@ TEST(TerminalTable, LongCellsAreCut) {
 TEST(ResultsText, MarksTheBestAndAddsMeans) {
   const std::vector<ResultRow> rows = {{"a", "base", "accuracy", 0.5, 10, 0.4, 0.6, false},
                                        {"a", "arrow", "accuracy", 0.75, 10, 0.7, 0.8, false},
+                                       {"c", "base", "accuracy", 0.25, 10, 0.2, 0.3, false},
+                                       {"c", "arrow", "accuracy", 0.25, 10, 0.2, 0.3, false},
                                        {"b", "base", "accuracy", 0.25, 10, 0.2, 0.3, true}};
   const auto text = render_results_text(rows, false);
   EXPECT_NE(text.find("*75.0 [70.0, 80.0]"), std::string::npos) << text;
-  EXPECT_NE(text.find("the one trained task"), std::string::npos) << text;
+  EXPECT_NE(text.find("mean of 2 trained tasks"), std::string::npos) << text;
   EXPECT_NE(text.find("–"), std::string::npos) << text;
 }
 

@@ -3,19 +3,29 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-
-#include <cstring>
 
 #include "quiver/base/error.h"
-#include "quiver/base/strings.h"
+#include "quiver/tensor_io/gguf_dequantise.h"
 #include "quiver/tensor_io/gguf_parser.h"
+#include "quiver/tensor_io/mapped_tensor.h"
 
 namespace quiver::tensor_io {
 namespace {
 
 at::ScalarType plain_dtype(GgufType type) {
   return type == GgufType::F16 ? at::kHalf : type == GgufType::BF16 ? at::kBFloat16 : at::kFloat;
+}
+
+at::Tensor expanded(const GgufTypeInfo& type, const std::byte* blocks, const TensorInfo& info) {
+  constexpr std::int64_t kGrain_blocks = 1024;
+  auto out = at::empty(info.shape, at::kFloat);
+  float* values = out.data_ptr<float>();
+  const auto count = static_cast<std::int64_t>(info.bytes / type.block_bytes);
+  at::parallel_for(0, count, kGrain_blocks, [&](std::int64_t begin, std::int64_t end) {
+    const auto first = static_cast<std::uint64_t>(begin);
+    dequantise(type, blocks + first * type.block_bytes, end - begin, values + first * type.block_values);
+  });
+  return out;
 }
 
 }  // namespace
@@ -65,35 +75,17 @@ std::optional<double> GgufFile::find_number(const std::string& key) const {
 
 const GgufFile::Entry& GgufFile::entry(const std::string& name) const {
   const auto found = entries_.find(name);
-  if (found != entries_.end()) return found->second;
-  std::vector<std::string> names;
-  for (const auto& [known, info] : infos_) names.push_back(known);
-  fail(ErrorCode::not_found, where_, "no tensor '{}'{}", name, suggestion(name, names));
+  if (found == entries_.end()) fail_missing_tensor(where_, name, infos_);
+  return found->second;
 }
 
 const void* GgufFile::stored_bytes(const std::string& name) const { return file_->bytes().data() + entry(name).begin; }
 
 at::Tensor GgufFile::load(const std::string& name) const {
-  const auto& e = entry(name);
-  const auto& shape = infos_.at(name).shape;
-  const auto* data = file_->bytes().data() + e.begin;
-  if (e.type->block_values == 1) {
-    const auto dtype = plain_dtype(e.type->type);
-    const auto options = at::TensorOptions().dtype(dtype);
-    if (e.values && reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(dtype) == 0) {
-      return at::from_blob(
-          const_cast<std::byte*>(data), shape, [keep = file_](void*) {}, options);
-    }
-    auto copy = at::empty(shape, options);
-    if (e.values) std::memcpy(copy.data_ptr(), data, infos_.at(name).bytes);
-    return copy;
-  }
-  auto out = at::empty(shape, at::kFloat);
-  float* values = out.data_ptr<float>();
-  at::parallel_for(0, e.values / e.type->block_values, 1024, [&](std::int64_t begin, std::int64_t end) {
-    dequantise(e.type->type, data + begin * e.type->block_bytes, end - begin, values + begin * e.type->block_values);
-  });
-  return out;
+  const auto& [type, begin] = entry(name);
+  const auto& info = infos_.at(name);
+  if (type->block_values == 1) return mapped_tensor(file_, begin, info.shape, plain_dtype(type->type));
+  return expanded(*type, file_->bytes().data() + begin, info);
 }
 
 }  // namespace quiver::tensor_io

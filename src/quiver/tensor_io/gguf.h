@@ -2,11 +2,12 @@
 // GGUF, versions 2 and 3, little-endian: the model files of llama.cpp.
 //
 //   "GGUF" | u32 version | u64 tensors | u64 entries
-//   entries: text key | u32 type | value            (text: u64 length, bytes)
+//   entries: text key | u32 type | value            (text: u64 length, bytes; list: u32 type, u64 count, values)
 //   tensors: text name | u32 dimensions | u64 extents, fastest first | u32 type | u64 offset into the data
 //   padding to general.alignment (32 where absent) | data
 //
-// Every count, length and offset is checked against the file before memory is set aside for it.
+// Every count, length and offset is checked against the file before memory is set aside for it; tensors begin at
+// multiples of the alignment and do not overlap. Names are kept as stored (`blk.0.attn_q.weight`).
 #pragma once
 
 #include <optional>
@@ -18,7 +19,8 @@
 
 namespace quiver::tensor_io {
 
-/// Lists of true and false are lists of 1 and 0.
+/// Whole numbers of any width are int64 (an unsigned one beyond it is refused), reals double. Lists of true and false
+/// are lists of 1 and 0.
 using GgufValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>, std::vector<double>,
                                std::vector<std::string>>;
 
@@ -28,8 +30,8 @@ class GgufFile : public TensorSource {
   static std::shared_ptr<GgufFile> open(const fs::path& path);
 
   const std::map<std::string, GgufValue>& metadata() const { return metadata_; }
-  /// Values by key; Error{format} where the key is missing (not for find_*) or of another type. Whole numbers count as
-  /// numbers.
+  /// Values by key; Error{format} naming the key where it is missing (not for find_*) or of another type. Whole numbers
+  /// count as numbers.
   const std::string& text(const std::string& key) const;
   std::int64_t integer(const std::string& key) const;
   double number(const std::string& key) const;
@@ -39,6 +41,7 @@ class GgufFile : public TensorSource {
 
   /// Shapes are in the order of torch: a linear weight is [out, in].
   const std::map<std::string, TensorInfo>& tensors() const override { return infos_; }
+  /// F32, F16 and BF16 are views into the file where aligned; quantised types are expanded by at::parallel_for.
   at::Tensor load(const std::string& name) const override;
   const void* stored_bytes(const std::string& name) const override;
 
@@ -46,7 +49,6 @@ class GgufFile : public TensorSource {
   struct Entry {
     const GgufTypeInfo* type = nullptr;
     std::uint64_t begin = 0;  ///< in the file
-    std::int64_t values = 0;
   };
   GgufFile() = default;
   const Entry& entry(const std::string& name) const;

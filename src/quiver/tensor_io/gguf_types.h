@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensor types of GGUF that Quiver reads, and their expansion to float32.
+// The tensor types of GGUF that Quiver reads.
 //
-// Quantised types store blocks of 32 values (K types: 256) with float16 scales; layouts as in ggml's quantisation
-// formats.
+// A quantised type stores blocks of 32 values (K types: 256); a row is a whole number of blocks.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 
 namespace quiver::tensor_io {
 
+/// Numbered as in the file.
 enum class GgufType : std::uint32_t {
   F32 = 0,
   F16 = 1,
@@ -29,14 +27,17 @@ enum class GgufType : std::uint32_t {
 struct GgufTypeInfo {
   GgufType type;
   const char* name;
-  std::int64_t block_values;  ///< 1: a plain type
-  std::int64_t block_bytes;
+  std::uint64_t block_values;  ///< 1: a plain type
+  std::uint64_t block_bytes;
 };
 
 /// nullptr for a type that is not read.
 const GgufTypeInfo* gguf_type_info(std::uint32_t code);
 
-/// blocks [count blocks] -> out [count * block_values]. `type` is quantised. `blocks` needs no alignment.
-void dequantise(GgufType type, const std::byte* blocks, std::int64_t count, float* out);
+/// "Q2_K" for 10, and so on, also for types that are not read; "number 99" where the code is not known at all.
+std::string gguf_type_name(std::uint32_t code);
+
+/// "F32, F16, ...": what is read, for messages.
+std::string gguf_type_names();
 
 }  // namespace quiver::tensor_io

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The header of a safetensors file, checked.
+// The header of a safetensors file, checked, and the names of its types.
 #pragma once
 
 #include <c10/core/ScalarType.h>
 
 #include <optional>
 #include <span>
-#include <string_view>
 
 #include "quiver/tensor_io/tensor_source.h"
 
@@ -23,10 +22,19 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
+inline constexpr std::uint64_t kMaxSafetensorsHeader_bytes = 100'000'000;
+inline constexpr const char* kSafetensorsMetadataKey = "__metadata__";
+
 /// `file` is the whole file. Throws Error{format|unsupported} naming the tensor.
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& where);
 
-/// "F32" for float32, and so on; Error{unsupported} for a type the format does not have.
-std::string safetensors_dtype(at::ScalarType dtype);
+struct SafetensorsDtype {
+  const char* name;  ///< "F32"
+  at::ScalarType dtype;
+  int rank;  ///< place in the order in which the reference writer lays tensors out, 0 first
+};
+
+/// nothing for a type that the format does not have.
+std::optional<SafetensorsDtype> safetensors_dtype(at::ScalarType dtype);
 
 }  // namespace quiver::tensor_io

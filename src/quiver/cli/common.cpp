@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/cli/common.h"
+
+#include <ATen/Parallel.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#include "quiver/adapter/peft.h"
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+#include "quiver/model/load.h"
+#include "quiver/routing/prototypes.h"
+#include "quiver/routing/router_table.h"
+
+namespace quiver::cli {
+
+void ModelOptions::declare(CLI::App& app) {
+  app.add_option("--model", model, "a Hugging Face folder, a .gguf file, a hub id in the cache, or smollm2")
+      ->capture_default_str();
+  app.add_option("--dtype", dtype, "float32, bfloat16, or auto: bfloat16 where the processor multiplies it")
+      ->capture_default_str();
+  app.add_option("--device", device, "cpu")->capture_default_str();
+  app.add_option("--threads", threads, "compute threads; 0: one per core")->capture_default_str();
+}
+
+namespace {
+
+void set_up(const ModelOptions& o) {
+  QUIVER_CHECK(o.device == "cpu", unsupported, "--device", "'{}', this build computes on the cpu", o.device);
+  QUIVER_CHECK(o.threads >= 0 && o.threads <= 1024, usage, "--threads", "{}, expected 0 (all cores) to 1024",
+               o.threads);
+  if (o.threads > 0) at::set_num_threads(o.threads);
+}
+
+}  // namespace
+
+LoadedModel load(const ModelOptions& o) {
+  set_up(o);
+  const auto path = model::resolve_model(o.model);
+  return {model::load_model(path, model::dtype_of_name(o.dtype)), text::load_tokenizer(path)};
+}
+
+model::LanguageModel load_model_only(const ModelOptions& o) {
+  set_up(o);
+  return model::load_model(model::resolve_model(o.model), model::dtype_of_name(o.dtype));
+}
+
+void ExpertOptions::declare(CLI::App& app) {
+  app.add_option("--library", library, "the folder of a library");
+  app.add_option("--adapter", adapters, "a PEFT folder (repeatable)");
+  app.add_option("--experts", experts, "only these experts of the library")->delimiter(',');
+  app.add_flag("--allow-other-base", allow_other_base, "use experts that were trained on another base model");
+}
+
+ExpertSet load_experts(const ExpertOptions& o, const model::LanguageModel& model, Progress& progress) {
+  ExpertSet set;
+  set.bank = std::make_shared<adapter::Bank>(model);
+  if (!o.library.empty()) {
+    set.library = library::Library::open(o.library);
+    library::check_base(*set.library, model.fingerprint(), o.allow_other_base);
+    const auto names = o.experts.empty() ? set.library->names() : o.experts;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      progress.update("load experts", i, names.size(), names[i]);
+      set.bank->add(names[i], set.library->load(names[i]));
+      set.inputs.expert_tasks.push_back(set.library->info(names[i]).tasks);
+    }
+    progress.finish();
+  }
+  for (const auto& folder : o.adapters) {
+    const auto name =
+        fs::path(folder).filename().empty() ? fs::path(folder).parent_path().filename() : fs::path(folder).filename();
+    set.bank->add(name.string(), adapter::read_peft(folder));
+    set.inputs.expert_tasks.emplace_back();
+  }
+  set.inputs.bank = set.bank;
+  const bool whole_library = set.library && o.adapters.empty();
+  set.inputs.prototypes = [bank = set.bank, library = set.library, whole_library, &progress](bool scale) {
+    if (whole_library) return routing::library_prototypes(*library, *bank, scale, progress);
+    std::vector<at::Tensor> sigma;
+    auto directions = routing::compute_prototypes(*bank, scale ? &sigma : nullptr, progress);
+    for (std::size_t s = 0; scale && s < directions.size(); ++s)
+      directions[s] = directions[s].mul(sigma[s].unsqueeze(1));
+    return directions;
+  };
+  return set;
+}
+
+std::string default_route(const ExpertOptions& o, const ExpertSet& experts) {
+  if (!o.library.empty() && experts.bank->size() > 0) return "arrow";
+  if (experts.bank->size() == 1) return "expert:" + experts.names()[0];
+  return experts.bank->size() > 1 ? "arrow" : "base";
+}
+
+std::unique_ptr<routing::Router> make_router(const std::string& route, const ExpertSet& experts) {
+  return routing::make_router(routing::parse_route(route), experts.inputs);
+}
+
+void TaskOptions::declare(CLI::App& app) {
+  app.add_option("--task", paths, "a task file, or a folder of them (repeatable)")->required();
+  app.add_option("--format", format, "auto, rows, messages, alpaca, natural-instructions, csv or tsv")
+      ->capture_default_str();
+}
+
+std::vector<data::Task> TaskOptions::read(const text::LoadedTokenizer& text) const {
+  data::ReadOptions options;
+  options.format = data::format_from_name(format);
+  auto tasks = data::read_tasks({paths.begin(), paths.end()}, options);
+  for (auto& task : tasks) {
+    for (auto& example : task.examples) {
+      if (example.messages.empty()) continue;
+      QUIVER_CHECK(text.chat_template, unsupported, "task " + task.name,
+                   "its rows are chats, and the model has no chat template");
+      std::vector<text::Message> messages;
+      for (const auto& m : example.messages) messages.push_back({m.role, m.content});
+      example.source = text.chat_template->render(messages, {});
+      example.messages.clear();
+    }
+  }
+  return tasks;
+}
+
+void JoinChoice::declare(CLI::App& app) {
+  app.add_option("--separator", separator, "between source and target: newline, mttl-space or none")
+      ->capture_default_str();
+  app.add_option("--tokenise", tokenise, "source and target apart or joint")->capture_default_str();
+  app.add_option("--truncate", truncate, "the end of a long source that is cut: left or right")->capture_default_str();
+  app.add_option("--rules", rules, "mttl: MTTL's rules for all of these");
+  app.add_option("--max-tokens", max_tokens, "longest row, in tokens")->capture_default_str();
+  app.add_flag("--no-eos", no_eos, "do not end targets with the end-of-sequence token");
+  app.add_flag("--whole-sequence", whole_sequence, "learn the source too, not the target alone");
+  app.add_flag("--bos", bos, "begin rows with the model's begin-of-sequence token");
+}
+
+data::JoinOptions JoinChoice::options(const text::Tokenizer& tokenizer) const {
+  using Join = data::JoinOptions;
+  const auto choice = [](const char* option, const std::string& given, const std::vector<std::string>& names) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (given == names[i]) return i;
+    }
+    fail(ErrorCode::usage, option, "'{}', expected {}", given, join(names, ", "));
+  };
+  Join out;
+  out.separator = static_cast<Join::Separator>(choice("--separator", separator, {"newline", "mttl-space", "none"}));
+  out.tokenise = static_cast<Join::Tokenise>(choice("--tokenise", tokenise, {"apart", "joint"}));
+  out.truncate = static_cast<Join::Truncate>(choice("--truncate", truncate, {"left", "right"}));
+  if (!rules.empty()) {
+    choice("--rules", rules, {"mttl"});
+    out.separator = Join::Separator::mttl_space;
+    out.tokenise = Join::Tokenise::joint;
+    out.mask = Join::Mask::target_alone;
+    out.truncate_jointly = true;
+  }
+  out.max_tokens = max_tokens;
+  out.append_eos = !no_eos;
+  out.whole_sequence_loss = whole_sequence;
+  if (bos) {
+    QUIVER_CHECK(tokenizer.bos_id(), unsupported, "--bos", "the tokenizer names no begin-of-sequence token");
+    out.begin_token = *tokenizer.bos_id();
+  }
+  return out;
+}
+
+void print_json(const nlohmann::json& object) {
+  std::printf("%s\n", object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::fflush(stdout);
+}
+
+nlohmann::json number_or_null(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
+
+bool colour_wanted() { return std::getenv("NO_COLOR") == nullptr && isatty(STDOUT_FILENO) == 1; }
+
+}  // namespace quiver::cli

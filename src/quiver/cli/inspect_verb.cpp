@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+
+#include "quiver/base/error.h"
+#include "quiver/cli/common.h"
+#include "quiver/cli/verb.h"
+#include "quiver/evaluation/terminal_table.h"
+#include "quiver/evaluation/trace.h"
+
+namespace quiver::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Options {
+  ModelOptions model;
+  ExpertOptions experts;
+  std::string route, text, html, task;
+  bool per_site = false, json = false;
+};
+
+void run(const Options& o) {
+  TerminalProgress progress;
+  const auto loaded = load(o.model);
+  const auto experts = load_experts(o.experts, loaded.model, progress);
+  const auto route = o.route.empty() ? default_route(o.experts, experts) : o.route;
+  const auto router = make_router(route, experts);
+  const auto trace = evaluation::trace_text({loaded.model, *loaded.text.tokenizer, progress}, *router, o.text,
+                                            experts.names(), {o.per_site, o.task});
+  if (!o.html.empty()) {
+    evaluation::Report report;
+    report.title = "Routing of a text";
+    report.facts = {{"model", o.model.model}, {"route", route}};
+    report.traces.push_back(trace);
+    write_file_atomically(o.html, evaluation::render_report(report));
+    std::fprintf(stderr, "report: %s\n", o.html.c_str());
+  }
+  if (!o.json) {
+    std::printf("%s", evaluation::render_trace_text(trace, colour_wanted()).c_str());
+    return;
+  }
+  json layers = json::array();
+  for (std::size_t l = 0; l < trace.layers.size(); ++l) {
+    json tokens = json::array();
+    for (const auto& entries : trace.weights[l]) {
+      json mix = json::object();
+      for (const auto& entry : entries) mix[trace.experts[entry.expert]] = entry.weight;
+      tokens.push_back(mix);
+    }
+    layers.push_back({{o.per_site ? "site" : "layer", trace.layers[l]}, {"tokens", tokens}});
+  }
+  print_json({{"route", route}, {"tokens", trace.tokens}, {"experts", trace.experts}, {"layers", layers}});
+}
+
+}  // namespace
+
+std::function<void()> declare_inspect(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  o->model.declare(app);
+  o->experts.declare(app);
+  app.add_option("--text", o->text, "the text")->required();
+  app.add_option("--route", o->route, "how experts are applied; default: arrow for a library");
+  app.add_option("--task-name", o->task, "the text's task, for --route oracle");
+  app.add_flag("--per-site", o->per_site, "a line per site instead of per layer");
+  app.add_option("--html", o->html, "a picture into this file");
+  app.add_flag("--json", o->json, "one object");
+  return [o] { run(*o); };
+}
+
+}  // namespace quiver::cli

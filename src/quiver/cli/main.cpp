@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program: finds the verb, parses its options, runs it, and turns errors into one line and an exit status
+// (0 success, 1 failure, 2 wrong usage).
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+#include "quiver/cli/verb.h"
+
+namespace quiver::cli {
+namespace {
+
+constexpr int kFailure = 1, kUsage = 2;
+
+std::vector<std::string> verb_names() {
+  std::vector<std::string> names;
+  for (const auto& verb : verbs()) names.push_back(verb.name);
+  return names;
+}
+
+void print_overview() {
+  std::printf("quiver: train, cluster, route and evaluate many small experts over one language model\n\n");
+  std::printf("usage: quiver VERB [options]      quiver VERB --help      quiver --version\n\n");
+  for (const auto& verb : verbs()) std::printf("  %-10s %s\n", verb.name, verb.summary);
+}
+
+/// CLI11 names what it did not expect; this adds the option that was probably meant.
+std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  std::string message = error.what();
+  for (auto& c : message) {
+    if (c == '\n') c = ' ';
+  }
+  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) return message;
+  std::vector<std::string> known;
+  for (const auto* option : app.get_options()) {
+    for (const auto& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  for (int i = 2; i < argc; ++i) {
+    const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
+    const bool is_known = std::find(known.begin(), known.end(), word) != known.end();
+    if (word.starts_with("--") && !is_known) return fmt::format("unknown option {}{}", word, suggestion(word, known));
+  }
+  return message;
+}
+
+int run(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "--help";
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_overview();
+    return 0;
+  }
+  if (name == "--version") {
+    std::printf("quiver %s\n", QUIVER_VERSION);
+    return 0;
+  }
+  for (const auto& verb : verbs()) {
+    if (name != verb.name) continue;
+    CLI::App app(verb.summary, "quiver " + name);
+    app.footer(std::string("Examples:\n") + verb.examples);
+    app.set_config("--config", "", "a TOML file of options, by their long names");
+    const auto action = verb.declare(app);
+    try {
+      app.parse(argc - 1, argv + 1);
+    } catch (const CLI::CallForHelp& help) {
+      return app.exit(help);
+    } catch (const CLI::ParseError& error) {
+      std::fprintf(stderr, "quiver: [%s] %s\n", name.c_str(), describe(app, error, argc, argv).c_str());
+      return kUsage;
+    }
+    action();
+    return 0;
+  }
+  std::fprintf(stderr, "quiver: no verb '%s'%s\n", name.c_str(), suggestion(name, verb_names()).c_str());
+  return kUsage;
+}
+
+/// The first line, without the stack of calls that LibTorch appends.
+std::string first_line(const char* text) { return std::string(text, std::strcspn(text, "\n")); }
+
+}  // namespace
+
+const std::vector<Verb>& verbs() {
+  static const std::vector<Verb> table{
+      {"info", "versions, machine and, with --model, what the model is",
+       "  quiver info\n  quiver info --model smollm2 --json", declare_info},
+      {"tokenize", "text to token ids and back",
+       "  quiver tokenize --model smollm2 --text 'Hello world'\n  quiver tokenize --model smollm2 --file lines.txt "
+       "--json",
+       declare_tokenize},
+      {"generate", "text from the base model, an expert or a routed library",
+       "  quiver generate --model smollm2 --prompt 'The capital of France is'\n"
+       "  quiver generate --library LIB --route arrow --prompt 'Classify: great film'",
+       declare_generate},
+      {"chat", "a conversation in the terminal",
+       "  quiver chat --model smollm2\n  quiver chat --library LIB --route arrow", declare_chat},
+      {"forward", "logits of given token ids, for comparing with other implementations",
+       "  quiver forward --model smollm2 --ids ids.json --output logits.safetensors --dtype float32\n"
+       "  quiver forward --library LIB --route arrow --ids ids.json --output logits.safetensors",
+       declare_forward},
+      {"train", "experts from task files, one each, one for all, or one per cluster",
+       "  quiver train --library LIB --task tasks/\n  quiver train --library LIB --task a.jsonl --task b.jsonl --name "
+       "both --rank 8",
+       declare_train},
+      {"library", "list, show, add, export, remove, verify, diff",
+       "  quiver library list --library LIB\n  quiver library add ADAPTER_DIR --library LIB --model smollm2",
+       declare_library},
+      {"prepare", "derived data of a library: the prototypes of a route",
+       "  quiver prepare --library LIB --model smollm2 --route arrow\n  quiver prepare --library LIB --route arrow",
+       declare_prepare},
+      {"cluster", "group experts by what they learned (MBC)",
+       "  quiver cluster --library LIB --clusters 3\n  quiver cluster --library LIB --clusters 10 --embedding mttl "
+       "--sparsity 0.5",
+       declare_cluster},
+      {"evaluate", "tasks under routes: table, JSON, samples, HTML report",
+       "  quiver evaluate --library LIB --task tasks/ --route base --route arrow --route oracle\n"
+       "  quiver evaluate --library LIB --task tasks/ --route arrow --matrix --report report.html",
+       declare_evaluate},
+      {"inspect", "where the tokens of a text are routed",
+       "  quiver inspect --library LIB --route arrow --text 'What a great film'\n"
+       "  quiver inspect --library LIB --route arrow --text 'What a great film' --html trace.html",
+       declare_inspect},
+      {"bench", "speed of training, prefill, decoding, routing, mixed batches and loading",
+       "  quiver bench prefill --model smollm2 --length 512\n  quiver bench arrow --model smollm2 --experts 8 --rank "
+       "16 --json",
+       declare_bench},
+  };
+  return table;
+}
+
+}  // namespace quiver::cli
+
+int main(int argc, char** argv) {
+  try {
+    return quiver::cli::run(argc, argv);
+  } catch (const quiver::Error& error) {
+    std::fprintf(stderr, "quiver: %s\n", error.what());
+    return error.code() == quiver::ErrorCode::usage ? quiver::cli::kUsage : quiver::cli::kFailure;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "quiver: out of memory\n");
+    return quiver::cli::kFailure;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "quiver: %s\n", quiver::cli::first_line(error.what()).c_str());
+    return quiver::cli::kFailure;
+  }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+
+#include "quiver/adapter/peft.h"
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+#include "quiver/cli/common.h"
+#include "quiver/cli/verb.h"
+#include "quiver/clustering/mbc.h"
+#include "quiver/training/trainer.h"
+
+namespace quiver::cli {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  TaskOptions tasks;
+  JoinChoice join;
+  training::TrainOptions train;
+  std::string library, name, clusters, init = "peft", init_from, schedule = "linear";
+  std::int64_t limit = 0, validation_limit = 0;
+  bool together = false, replace = false, no_shuffle = false, allow_other_base = false, json = false;
+};
+
+void declare_lora(CLI::App& app, Options& o) {
+  auto& lora = o.train.lora;
+  app.add_option("--rank", lora.rank, "rank of A and B")->capture_default_str();
+  app.add_option("--alpha", lora.alpha, "scale = alpha / rank; default: 2 * rank");
+  app.add_flag("--rslora", lora.rank_stabilised, "scale = alpha / sqrt(rank)");
+  app.add_option("--dropout", lora.dropout, "of the input of A")->capture_default_str();
+  app.add_option("--targets", lora.targets, "sites by the end of their names, or one regular expression; default: all")
+      ->delimiter(',');
+  app.add_option("--init", o.init, "peft or mttl: how A starts")->capture_default_str();
+  app.add_option("--init-from", o.init_from, "a PEFT folder to start from");
+}
+
+void declare_optimisation(CLI::App& app, Options& o) {
+  auto& t = o.train;
+  app.add_option("--epochs", t.epochs, "passes over the rows")->capture_default_str();
+  app.add_option("--max-steps", t.max_steps, "stop after so many steps; 0: after the epochs")->capture_default_str();
+  app.add_option("--batch", t.batch_rows, "rows per step, of each expert")->capture_default_str();
+  app.add_option("--learning-rate", t.learning_rate, "after warm-up")->capture_default_str();
+  app.add_option("--warmup", t.warmup, "share of the steps in which the rate grows")->capture_default_str();
+  app.add_option("--schedule", o.schedule, "constant, linear or cosine")->capture_default_str();
+  app.add_option("--weight-decay", t.weight_decay, "of AdamW")->capture_default_str();
+  app.add_option("--clip", t.clip, "largest gradient norm; 0: off")->capture_default_str();
+  app.add_option("--seed", t.seed, "of weights, order and dropout")->capture_default_str();
+  app.add_option("--validate-every", t.validate_every, "steps; 0: once an epoch")->capture_default_str();
+  app.add_option("--patience", t.patience, "validations without a new best before stopping early; 0: never")
+      ->capture_default_str();
+  app.add_option("--micro-tokens", t.micro_tokens, "a step is computed in portions of about so many tokens")
+      ->capture_default_str();
+  app.add_option("--checkpoint-seconds", t.checkpoint_seconds, "between checkpoints")->capture_default_str();
+  app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
+}
+
+/// Rows of one split of a task, joined.
+void add_rows(const data::Task& task, data::Split split, std::int64_t limit, const data::JoinOptions& join,
+              const text::Tokenizer& tokenizer, std::vector<data::TokenRow>& out) {
+  auto rows = task.rows(split);
+  if (limit > 0 && rows.size() > static_cast<std::size_t>(limit)) rows.resize(static_cast<std::size_t>(limit));
+  const auto eos = tokenizer.eos_ids().empty() ? -1 : tokenizer.eos_ids()[0];
+  QUIVER_CHECK(eos >= 0 || !join.append_eos, unsupported, "train",
+               "the tokenizer names no end-of-sequence token; give --no-eos");
+  const auto encode = [&](std::string_view text) { return tokenizer.encode(text); };
+  for (const auto i : rows) out.push_back(data::join_example(task.examples[i], encode, eos, join));
+}
+
+/// Names of experts with the tasks each learns from.
+std::vector<std::pair<std::string, std::vector<const data::Task*>>> plan(const Options& o,
+                                                                         const std::vector<data::Task>& tasks) {
+  std::vector<std::pair<std::string, std::vector<const data::Task*>>> out;
+  if (!o.clusters.empty()) {
+    const auto source = library::Library::open(o.clusters);
+    const auto clustering = clustering::read_clustering(source);
+    QUIVER_CHECK(clustering, not_found, "--clusters " + o.clusters,
+                 "its experts, as they are now, have not been clustered; run 'quiver cluster' first");
+    const auto members = clustering->members();
+    for (std::size_t c = 0; c < members.size(); ++c) {
+      auto& entry = out.emplace_back(fmt::format("{}{}", o.name.empty() ? "cluster" : o.name, c),
+                                     std::vector<const data::Task*>{});
+      for (const auto& expert : members[c]) {
+        for (const auto& name : source.info(expert).tasks) {
+          const auto found =
+              std::find_if(tasks.begin(), tasks.end(), [&](const auto& task) { return task.name == name; });
+          QUIVER_CHECK(found != tasks.end(), usage, "--clusters",
+                       "expert '{}' learned task '{}', which --task does not give", expert, name);
+          entry.second.push_back(&*found);
+        }
+      }
+    }
+    return out;
+  }
+  if (!o.name.empty()) {
+    out.emplace_back(o.name, std::vector<const data::Task*>{});
+    for (const auto& task : tasks) out.back().second.push_back(&task);
+    return out;
+  }
+  for (const auto& task : tasks) out.push_back({task.name, {&task}});
+  return out;
+}
+
+void report(const Options& o, const training::TrainedExpert& e) {
+  if (o.json) {
+    return print_json({{"expert", e.name},
+                       {"steps", e.steps},
+                       {"tokens", e.tokens},
+                       {"tokens_per_second", number_or_null(e.tokens_per_second)},
+                       {"train_loss", number_or_null(e.train_loss)},
+                       {"validation_loss", number_or_null(e.validation_loss)},
+                       {"path", e.path.string()},
+                       {"already_there", e.already_there}});
+  }
+  std::printf("%-32s %5lld steps  train %.3f  validation %.3f  %6.0f tokens/s%s\n", e.name.c_str(),
+              static_cast<long long>(e.steps), e.train_loss, e.validation_loss, e.tokens_per_second,
+              e.already_there ? "  (already there)" : "");
+  std::fflush(stdout);
+}
+
+void run(Options& o) {
+  TerminalProgress progress;
+  o.train.schedule = training::schedule_of_name(o.schedule);
+  QUIVER_CHECK(o.init == "peft" || o.init == "mttl", usage, "--init", "'{}', expected peft or mttl", o.init);
+  o.train.lora.init = o.init == "mttl" ? adapter::LoraOptions::Init::mttl : adapter::LoraOptions::Init::peft;
+  o.train.shuffle = !o.no_shuffle;
+  training::check(o.train);
+  const auto loaded = load(o.model);
+  o.train.join = o.join.options(*loaded.text.tokenizer);
+  const auto tasks = o.tasks.read(loaded.text);
+
+  std::vector<training::ExpertData> experts;
+  for (const auto& [name, members] : plan(o, tasks)) {
+    library::check_expert_name(name);
+    auto& data = experts.emplace_back();
+    data.name = name;
+    for (const auto* task : members) {
+      data.tasks.push_back(task->name);
+      add_rows(*task, data::Split::train, o.limit, o.train.join, *loaded.text.tokenizer, data.train);
+      add_rows(*task, data::Split::validation, o.validation_limit, o.train.join, *loaded.text.tokenizer,
+               data.validation);
+    }
+  }
+  const auto library = library::Library::open_or_create(o.library, o.model.model, loaded.model.fingerprint());
+  library::check_base(library, loaded.model.fingerprint(), o.allow_other_base);
+  std::optional<adapter::Adapter> start;
+  if (!o.init_from.empty()) {
+    start = adapter::read_peft(o.init_from);
+    o.train.lora = start->options;
+  }
+  const training::TrainRequest request{loaded.model, library, o.train, progress, o.replace, start ? &*start : nullptr};
+  if (o.together) {
+    for (const auto& e : training::train_experts(request, std::move(experts))) report(o, e);
+    return;
+  }
+  for (auto& data : experts) {
+    std::vector<training::ExpertData> one;
+    one.push_back(std::move(data));
+    report(o, training::train_experts(request, std::move(one))[0]);
+  }
+}
+
+}  // namespace
+
+std::function<void()> declare_train(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  o->model.declare(app);
+  o->tasks.declare(app);
+  app.add_option("--library", o->library, "the library that gets the experts; made where there is none")->required();
+  app.add_option("--name", o->name, "one expert of this name for all tasks; default: one per task, named after it");
+  app.add_option("--clusters", o->clusters, "a clustered library: one expert per cluster of its experts' tasks");
+  app.add_option("--limit", o->limit, "training rows of each task; 0: all")->capture_default_str();
+  app.add_option("--validation-limit", o->validation_limit, "validation rows of each task; 0: all")
+      ->capture_default_str();
+  app.add_flag("--together", o->together, "train all experts at once, each row under its own");
+  app.add_flag("--replace", o->replace, "overwrite experts of the same names");
+  app.add_flag("--allow-other-base", o->allow_other_base, "add to a library over another base model");
+  declare_lora(app, *o);
+  declare_optimisation(app, *o);
+  o->join.declare(app);
+  app.add_flag("--json", o->json, "an object per expert");
+  return [o, &app] {
+    if (app.count("--alpha") == 0) o->train.lora.alpha = 2.0 * static_cast<double>(o->train.lora.rank);
+    run(*o);
+  };
+}
+
+}  // namespace quiver::cli

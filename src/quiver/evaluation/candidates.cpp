@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/evaluation/candidates.h"
+
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include "quiver/ops/cross_entropy.h"
+
+namespace quiver::evaluation {
+namespace {
+
+/// Runs the prompts, fills their caches, and returns log-probabilities of each one's next token, [prompts, V].
+at::Tensor run_prompts(const model::LanguageModel& model, const std::vector<PromptCandidates>& prompts,
+                       std::vector<model::RowCache>& caches, const model::BindExperts& bind) {
+  std::vector<model::RowInput> rows;
+  std::vector<std::size_t> requests;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    rows.push_back({prompts[i].prompt, &caches[i], true});
+    requests.push_back(i);
+  }
+  const auto batch = model::pack(rows);
+  const auto experts = bind ? bind(batch, requests) : nullptr;
+  const auto hidden = model.forward(batch, experts.get());
+  std::vector<std::int64_t> last;
+  for (const auto& row : batch.rows) last.push_back(row.begin + row.count - 1);
+  return at::log_softmax(model.logits(at::index_select(hidden, 0, at::tensor(last, at::kLong))), 1).contiguous();
+}
+
+/// A candidate that goes on beyond its first token, as a row that branches off its prompt.
+struct Branch {
+  std::size_t prompt, candidate;
+};
+
+void score_branches(const model::LanguageModel& model, const std::vector<PromptCandidates>& prompts,
+                    std::vector<model::RowCache>& caches, const std::vector<Branch>& branches,
+                    const model::BindExperts& bind, std::vector<std::vector<double>>& scores) {
+  std::vector<model::RowInput> rows;
+  std::vector<std::size_t> requests;
+  std::vector<std::int64_t> labels;
+  for (const auto& [p, c] : branches) {
+    const auto& ids = prompts[p].candidates[c];
+    rows.push_back({std::span(ids).first(ids.size() - 1), &caches[p], false});
+    requests.push_back(p);
+    labels.insert(labels.end(), ids.begin() + 1, ids.end());
+  }
+  const auto batch = model::pack(rows);
+  const auto experts = bind ? bind(batch, requests) : nullptr;
+  const auto hidden = model.forward(batch, experts.get());
+  const auto values = ops::head_log_likelihood(hidden, model.head(), at::tensor(labels, at::kLong));
+  const float* next = values.const_data_ptr<float>();
+  for (const auto& [p, c] : branches) {
+    for (std::size_t t = 1; t < prompts[p].candidates[c].size(); ++t) scores[p][c] += *next++;
+  }
+}
+
+}  // namespace
+
+std::vector<std::vector<double>> score_candidates(const model::LanguageModel& model,
+                                                  const std::vector<PromptCandidates>& prompts,
+                                                  const model::BindExperts& bind) {
+  constexpr std::int64_t kBranch_tokens = 4096;
+  const c10::AutoGradMode no_gradient(false);
+  std::vector<model::RowCache> caches(prompts.size());
+  const auto first = run_prompts(model, prompts, caches, bind);
+  std::vector<std::vector<double>> scores(prompts.size());
+  std::vector<Branch> branches;
+  std::int64_t tokens = 0;
+  const auto flush = [&] {
+    if (!branches.empty()) score_branches(model, prompts, caches, branches, bind, scores);
+    branches.clear();
+    tokens = 0;
+  };
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    scores[p].resize(prompts[p].candidates.size());
+    for (std::size_t c = 0; c < scores[p].size(); ++c) {
+      const auto& ids = prompts[p].candidates[c];
+      scores[p][c] = first.const_data_ptr<float>()[static_cast<std::int64_t>(p) * first.size(1) + ids[0]];
+      if (ids.size() == 1) continue;
+      branches.push_back({p, c});
+      tokens += static_cast<std::int64_t>(ids.size());
+      if (tokens >= kBranch_tokens) flush();
+    }
+  }
+  flush();
+  return scores;
+}
+
+}  // namespace quiver::evaluation

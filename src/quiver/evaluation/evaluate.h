@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scoring tasks under routes.
+//
+// A task whose examples list options is ranked: each option's log-likelihood after the prompt, per token (`accuracy`)
+// and summed
+// (`accuracy_sum`), end-of-sequence not counted, the first option winning ties. Other tasks are generated greedily to
+// the end of the first line: `exact_match`, `rouge_l`. Every task also gets `perplexity` of its targets,
+// end-of-sequence included. A prompt is computed once; its options continue from its keys and values.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quiver/base/progress.h"
+#include "quiver/data/join.h"
+#include "quiver/data/task.h"
+#include "quiver/evaluation/report.h"
+#include "quiver/model/generate.h"
+#include "quiver/routing/router.h"
+#include "quiver/text/tokenizer.h"
+
+namespace quiver::evaluation {
+
+struct EvaluateOptions {
+  data::Split split = data::Split::test;
+  std::int64_t limit = 0;  ///< the first N rows of each task; 0: all
+  data::JoinOptions join;
+  std::int64_t max_new_tokens = 64;  ///< of a generated answer
+  std::int64_t batch_tokens = 2048;  ///< prompt tokens computed at once; memory grows with it
+  /// A task without options whose training rows have at most this many different targets is ranked among them. 0:
+  /// never.
+  std::int64_t label_limit = 0;
+  std::uint64_t seed = 0;  ///< of the bootstrap
+};
+
+/// One scored row, for --samples.
+struct Sample {
+  std::string task, route, source, target, prediction;
+  std::map<std::string, double> scores;
+};
+
+struct Evaluation {
+  std::vector<ResultRow> results;
+  std::vector<Sample> samples;
+};
+
+struct EvaluateInputs {
+  const model::LanguageModel& model;
+  const text::Tokenizer& tokenizer;
+  Progress& progress;
+};
+
+/// The rows of `task` under `router`, called `route` in the results.
+Evaluation evaluate(const EvaluateInputs& inputs, const data::Task& task, const routing::Router& router,
+                    const std::string& route, const EvaluateOptions& options);
+
+/// accuracy or exact_match: the one number of a task and route.
+const ResultRow* headline(const std::vector<ResultRow>& results);
+
+}  // namespace quiver::evaluation

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/evaluation/trace.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <map>
+
+#include "quiver/base/error.h"
+#include "quiver/routing/recorder.h"
+
+namespace quiver::evaluation {
+namespace {
+
+/// [tokens][entries] of dense weights [T, E].
+std::vector<std::vector<TraceEntry>> entries_of(const at::Tensor& dense) {
+  const auto values = dense.contiguous();
+  std::vector<std::vector<TraceEntry>> out(static_cast<std::size_t>(values.size(0)));
+  for (std::int64_t t = 0; t < values.size(0); ++t) {
+    auto& own = out[static_cast<std::size_t>(t)];
+    for (std::int64_t e = 0; e < values.size(1); ++e) {
+      const double weight = values.const_data_ptr<float>()[t * values.size(1) + e];
+      if (weight > 0) own.push_back({static_cast<std::size_t>(e), std::min(1.0, weight)});
+    }
+    std::stable_sort(own.begin(), own.end(), [](const auto& a, const auto& b) { return a.weight > b.weight; });
+  }
+  return out;
+}
+
+}  // namespace
+
+Trace trace_text(const EvaluateInputs& inputs, const routing::Router& router, const std::string& text,
+                 const std::vector<std::string>& experts, const TraceOptions& options) {
+  const c10::AutoGradMode no_gradient(false);
+  const auto ids = inputs.tokenizer.encode(text);
+  QUIVER_CHECK(!ids.empty(), usage, "inspect", "the text is empty");
+  Trace trace;
+  trace.title = text;
+  trace.experts = experts;
+  for (const auto id : ids) trace.tokens.push_back(inputs.tokenizer.piece_bytes(id));
+
+  const auto batch = model::pack({{ids, nullptr, true}});
+  const auto source = router.bind(batch, {options.task});
+  QUIVER_CHECK(source != nullptr, usage, "inspect",
+               "the base model alone has no experts to show; give another --route");
+  routing::Recorder recorder(*source);
+  inputs.model.forward(batch, &recorder);
+
+  const auto count = static_cast<std::int64_t>(experts.size());
+  std::map<std::string, std::pair<at::Tensor, int>> sums;
+  std::vector<std::string> order;
+  for (const auto& [site, mix] : recorder.mixes()) {
+    const auto& info = inputs.model.sites()[static_cast<std::size_t>(site)];
+    const auto label = options.per_site ? info.name : fmt::format("{}", info.layer);
+    auto& [sum, sites] = sums[label];
+    if (!sum.defined()) {
+      sum = at::zeros({batch.tokens(), count}, at::kFloat);
+      order.push_back(label);
+    }
+    sum += ops::dense_weights(*mix, count);
+    ++sites;
+  }
+  for (const auto& label : order) {
+    trace.layers.push_back(label);
+    trace.weights.push_back(entries_of(sums[label].first / static_cast<double>(sums[label].second)));
+  }
+  return trace;
+}
+
+}  // namespace quiver::evaluation

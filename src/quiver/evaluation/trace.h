@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the tokens of a text are routed.
+#pragma once
+
+#include "quiver/evaluation/evaluate.h"
+
+namespace quiver::evaluation {
+
+struct TraceOptions {
+  bool per_site = false;  ///< one line per site; false: the sites of a layer are averaged
+  std::string task;       ///< what the oracle goes by
+};
+
+/// Runs the text through the model under the router and records, per layer (or site) and token, the experts' weights,
+/// largest first. `experts` are the names in the order of the bank.
+Trace trace_text(const EvaluateInputs& inputs, const routing::Router& router, const std::string& text,
+                 const std::vector<std::string>& experts, const TraceOptions& options);
+
+}  // namespace quiver::evaluation

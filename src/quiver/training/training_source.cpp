@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/training/training_source.h"
+
+#include "quiver/base/random.h"
+#include "quiver/routing/constant_router.h"
+
+namespace quiver::training {
+namespace {
+
+/// Adds dropout to what another source says.
+class WithDropout : public model::ExpertSource {
+ public:
+  WithDropout(std::unique_ptr<model::ExpertSource> source, double probability, std::vector<std::uint64_t> token_seeds)
+      : source_(std::move(source)),
+        probability_(probability),
+        token_seeds_(std::make_shared<const std::vector<std::uint64_t>>(std::move(token_seeds))) {}
+
+  std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
+    auto uses = source_->at(sites, x);
+    for (auto& use : uses) {
+      for (const auto& site : sites) {
+        if (site.begin == use.out_begin)
+          use.dropout = {probability_, token_seeds_, derive_seed(0, static_cast<std::uint64_t>(site.site))};
+      }
+    }
+    return uses;
+  }
+
+ private:
+  std::unique_ptr<model::ExpertSource> source_;
+  double probability_;
+  std::shared_ptr<const std::vector<std::uint64_t>> token_seeds_;
+};
+
+}  // namespace
+
+std::unique_ptr<model::ExpertSource> bind_training_rows(std::shared_ptr<const adapter::Bank> bank,
+                                                        const model::PackedBatch& batch,
+                                                        const std::vector<TrainingRow>& rows, double dropout) {
+  std::vector<std::vector<ops::ExpertWeight>> pairs;
+  std::vector<std::uint64_t> token_seeds;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    pairs.push_back({{rows[i].expert, 1.0f}});
+    for (std::int64_t t = 0; t < batch.rows[i].count; ++t) {
+      token_seeds.push_back(derive_seed(rows[i].seed, static_cast<std::uint64_t>(t)));
+    }
+  }
+  auto source = routing::bind_rows(std::move(bank), batch, pairs);
+  if (dropout <= 0.0) return source;
+  return std::make_unique<WithDropout>(std::move(source), dropout, std::move(token_seeds));
+}
+
+}  // namespace quiver::training
