@@ -50,7 +50,7 @@ std::string cell_text(double value, const HeatmapOptions& options) {
   if (std::abs(value) >= 100) return fmt::format("{:.0f}", value);
   if (std::abs(value) >= 10) return fmt::format("{:.1f}", value);
   if (text == "-0.00") text = "0.00";
-  return text.starts_with("0.") ? text.substr(1) : text.starts_with("-0.") ? "-" + text.substr(2) : text;
+  return text.starts_with("0.") ? text.substr(1) : text.starts_with("-0.") ? text.erase(1, 1) : text;
 }
 
 std::string cell_title(const Matrix& matrix, std::size_t row, std::size_t column, const HeatmapOptions& options) {
