@@ -71,7 +71,7 @@ font-size:12.5px;line-height:1.45;white-space:pre-line;pointer-events:none;max-w
 font-variant-numeric:tabular-nums}
 footer{color:var(--quiet);font-size:12px}
 @media (max-width:600px){main{padding:18px 10px 32px}section{padding:16px 14px;border-radius:10px}h1{font-size:21px}
-table.results th,table.results td{padding:6px 8px}table.results th:first-child{max-width:120px;white-space:normal;
+table.results th,table.results td{padding:6px 8px}table.results th:first-child{min-width:124px;max-width:140px;white-space:normal;
 overflow-wrap:anywhere}.heads b{font-size:25px}}
 @media print{:root{color-scheme:light;--page:#fff}body{font-size:12px}main{max-width:none;padding:0}
 section{border:0;padding:6px 0;break-inside:auto}tr,.keep{break-inside:avoid}h2,h3{break-after:avoid}#tip{display:none!important}
