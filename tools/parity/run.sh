@@ -22,16 +22,25 @@ if [ "${1:-}" = --venv ]; then
   shift 2
 fi
 
-# The mark is written last, and names what was installed: an interrupted or older environment does not count.
-mark=$venv/installed.txt
+# "installed" is written last and names what was installed: an interrupted or older environment does not count. A folder that
+# this script has not made is left alone.
+installed=$venv/quiver-parity-installed.txt
+ours=$venv/quiver-parity-venv.txt
 wanted="$TORCH ${REQUIREMENTS[*]}"
-if [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ]; then
+if [ "$(cat "$installed" 2>/dev/null)" != "$wanted" ]; then
+  if [ -n "$(ls -A "$venv" 2>/dev/null)" ] && [ ! -e "$ours" ]; then
+    echo "parity: $venv is not empty and was not made here: remove it, or name another folder with --venv" >&2
+    exit 1
+  fi
   echo "parity: making $venv ($wanted)" >&2
-  python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet --no-compile "$TORCH" ||
+  mkdir -p "$venv"
+  rm -f "$installed"
+  touch "$ours"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --no-compile "$TORCH" 2>/dev/null ||
     "$venv/bin/pip" install --quiet --no-compile --index-url "$TORCH_CPU_INDEX" "$TORCH"
   "$venv/bin/pip" install --quiet --no-compile "${REQUIREMENTS[@]}"
-  echo "$wanted" >"$mark"
+  echo "$wanted" >"$installed"
 fi
 
 quiver=$here/../../build/release/quiver

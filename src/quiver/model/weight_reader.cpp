@@ -36,7 +36,7 @@ at::Tensor WeightReader::take(const std::string& name, const std::vector<std::in
 void WeightReader::check_all_taken(const std::string& where) const {
   std::vector<std::string> left;
   for (const auto& [name, info] : source_->tensors()) {
-    if (!taken_.contains(name)) left.push_back(name);
+    if (!taken_.contains(name) && !ignored_.contains(name)) left.push_back(name);
   }
   QUIVER_CHECK(left.empty(), unsupported, where, "{} tensors have no place in this architecture, the first is '{}'",
                left.size(), left.front());

@@ -24,7 +24,7 @@ class WeightReader {
   /// The tensor in the compute dtype. Throws Error{mismatch} naming it where its shape is not `shape`.
   at::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape);
   /// Marks a tensor as seen though it is not needed.
-  void ignore(const std::string& stored_name) { taken_.insert(stored_name); }
+  void ignore(const std::string& stored_name) { ignored_.insert(stored_name); }
   /// Throws Error{unsupported} naming the tensors that nobody took.
   void check_all_taken(const std::string& where) const;
   /// SHA-256 over names, shapes, dtypes and bytes of the tensors taken, in the order of their stored names.
@@ -35,7 +35,7 @@ class WeightReader {
   at::ScalarType dtype_;
   StoredName stored_name_;
   Convert convert_;
-  std::set<std::string> taken_;
+  std::set<std::string> taken_, ignored_;
 };
 
 }  // namespace quiver::model

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "quiver/base/progress.h"
+#include "quiver/adapter/bank.h"
 #include "quiver/library/library.h"
 #include "quiver/model/model.h"
 #include "quiver/training/expert_job.h"
