@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The demo's steps: tasks, experts, clusters, an expert per cluster, prototypes, comparison. `./dev demo` runs it.
+# The demo's steps: tasks, experts, clusters, an expert per cluster, comparison of routes. `./dev demo` runs it.
 #
 #   usage: tools/demo.sh [FOLDER]        (default: .demo)
 #
@@ -14,8 +14,6 @@ model=smollm2
 tasks=$folder/tasks
 private=$folder/library          # one expert per task
 clustered=$folder/library_mbc    # one expert per cluster of tasks
-table=$folder/table.txt
-report=$folder/report.html
 
 # step NAME RESULT COMMAND...: runs the command unless RESULT is there from the same command.
 step() {
@@ -56,7 +54,7 @@ train_experts() {
 }
 
 cluster_experts() {
-  step clusters "$private/derived" "$quiver" cluster --model $model --library "$private" --clusters 3
+  step clusters "$private/derived" "$quiver" cluster --library "$private" --clusters 3
 }
 
 train_clusters() {
@@ -66,13 +64,14 @@ train_clusters() {
     --clusters "$private" --rank 8 --epochs 2 --seed 1
 }
 
-prepare_arrow() {
-  step prototypes "$clustered/derived" "$quiver" prepare --model $model --library "$clustered" --route arrow
-}
-
-compare_routes() {
-  step comparison "$report" write_to "$table" "$quiver" evaluate --model $model --library "$private" --task "$tasks" \
-    --route base --route uniform --route arrow --route oracle --split test --seed 1 --report "$report"
+# compare NAME LIBRARY ROUTE...: a table of the routes over all tasks, the held-out ones too, and a report.
+compare() {
+  local name=$1 library=$2 route routes=()
+  shift 2
+  for route in "$@"; do routes+=(--route "$route"); done
+  step "prototypes_$name" "$library/derived" "$quiver" prepare --model $model --library "$library" --route arrow
+  step "comparison_$name" "$folder/$name.html" write_to "$folder/$name.txt" "$quiver" evaluate --model $model \
+    --library "$library" --task "$tasks" "${routes[@]}" --split test --seed 1 --report "$folder/$name.html"
 }
 
 mkdir -p "$folder/steps"
@@ -80,7 +79,8 @@ make_tasks
 train_experts
 cluster_experts
 train_clusters
-prepare_arrow
-compare_routes
-cat "$table"
-printf 'demo: %d s in all\nreport: %s\n' "$SECONDS" "$report"
+compare report_mbc "$clustered" uniform arrow
+compare report "$private" base uniform arrow oracle
+printf '\nOne expert per cluster:\n%s\n' "$(cat "$folder/report_mbc.txt")"
+printf '\nOne expert per task:\n%s\n' "$(cat "$folder/report.txt")"
+printf '\ndemo: %d s in all\nreport: %s\n' "$SECONDS" "$folder/report.html"
