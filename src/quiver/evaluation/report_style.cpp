@@ -40,7 +40,7 @@ table.results th,table.results td{padding:6px 12px;border-bottom:1px solid var(-
 white-space:nowrap}
 table.results th:first-child{text-align:left;position:sticky;left:0;background:var(--card);font-weight:500}
 table.results thead th{font-weight:600;border-bottom:2px solid var(--line);vertical-align:bottom;white-space:normal;
-min-width:86px;overflow-wrap:anywhere}
+min-width:86px;overflow-wrap:break-word}
 table.results small{display:block;color:var(--quiet);font-size:11.5px;font-weight:400}
 table.results td.best{background:var(--good);font-weight:700}
 table.results tr.group th{color:var(--quiet);font-size:12px;padding-top:14px;border-bottom:0;text-align:left}
