@@ -14,7 +14,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-/// Keys that say nothing about the result of the forward pass.
+/// Keys that say nothing about the result of the forward pass, or only together with one that is refused.
 const std::set<std::string>& informative_keys() {
   static const std::set<std::string> keys{"auto_mapping",
                                           "base_model_name_or_path",
@@ -38,7 +38,8 @@ const std::set<std::string>& informative_keys() {
                                           "alpha_pattern",
                                           "init_lora_weights",
                                           "bias",
-                                          "megatron_core"};
+                                          "megatron_core",
+                                          "qalora_group_size"};
   return keys;
 }
 

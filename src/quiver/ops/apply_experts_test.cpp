@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/ops/apply_experts.h"
 
+#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/index_put.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/Context.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -148,9 +148,13 @@ TEST(ApplyExperts, TheTwoOrdersDifferByTheCrossTerms) {
   const auto bank = random_bank({2, 2}, at::kFloat);
   const auto x = at::randn({3, kIn}), y = at::zeros({3, kOut});
   const auto mix = std::make_shared<Mix>(constant_mix(3, {{0, 0.5f}, {1, 0.5f}}));
-  const auto run = [&](Combine combine) { return apply_experts(x, y.clone(), {{&bank, mix, 0, kOut, combine, {}}}).detach(); };
+  const auto run = [&](Combine combine) {
+    return apply_experts(x, y.clone(), {{&bank, mix, 0, kOut, combine, {}}}).detach();
+  };
   const auto& e = bank.experts;
-  const auto product = [&](std::size_t i, std::size_t j) { return x.mm(e[j].a.t()).mm(e[i].b.t()).mul(e[i].scale).detach(); };
+  const auto product = [&](std::size_t i, std::size_t j) {
+    return x.mm(e[j].a.t()).mm(e[i].b.t()).mul(e[i].scale).detach();
+  };
   const auto outputs = 0.5 * product(0, 0) + 0.5 * product(1, 1);
   const auto factors = 0.25 * (product(0, 0) + product(0, 1) + product(1, 0) + product(1, 1));
   EXPECT_LT((run(Combine::outputs) - outputs).abs().max().item<float>(), 1e-4);

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "quiver/base/progress.h"
 #include "quiver/adapter/bank.h"
+#include "quiver/base/progress.h"
 #include "quiver/library/library.h"
 #include "quiver/model/model.h"
 #include "quiver/training/expert_job.h"
