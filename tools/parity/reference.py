@@ -125,7 +125,7 @@ def train(model, rows, batch, learning_rate):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return losses
 
 
