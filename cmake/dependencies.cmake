@@ -4,6 +4,7 @@ find_package(Torch 2.6 REQUIRED)
 # Header-only, because LibTorch brings fmt headers of another version: inline namespaces keep the two apart.
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/model/sampling.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "quiver/base/error.h"
+
+namespace quiver::model {
+namespace {
+
+/// Shares of 20,000 draws from logits of probabilities .5, .25, .15, .1.
+std::vector<double> shares(const SamplingOptions& options, const std::vector<std::int32_t>& context = {}) {
+  Random random(7);
+  std::vector<double> out(4, 0.0);
+  for (int i = 0; i < 20000; ++i) {
+    std::vector<float> logits{std::log(0.5f), std::log(0.25f), std::log(0.15f), std::log(0.1f)};
+    out[static_cast<std::size_t>(sample(logits, context, options, random))] += 1.0 / 20000;
+  }
+  return out;
+}
+
+// Four standard errors of a share at n = 20,000: 4 * sqrt(.25 / 20000).
+constexpr double kNear = 0.015;
+
+TEST(Sampling, TemperatureZeroTakesTheLargest) { EXPECT_NEAR(shares({})[0], 1.0, 1e-9); }
+
+TEST(Sampling, TemperatureOneFollowsTheDistribution) {
+  SamplingOptions o;
+  o.temperature = 1.0;
+  const auto s = shares(o);
+  EXPECT_NEAR(s[0], 0.5, kNear);
+  EXPECT_NEAR(s[1], 0.25, kNear);
+  EXPECT_NEAR(s[3], 0.1, kNear);
+}
+
+TEST(Sampling, TopKTopPAndMinPCutTheTail) {
+  SamplingOptions o;
+  o.temperature = 1.0;
+  o.top_k = 2;
+  EXPECT_NEAR(shares(o)[0], 2.0 / 3.0, kNear);
+  EXPECT_EQ(shares(o)[2], 0.0);
+  o.top_k = 0;
+  o.top_p = 0.75;
+  EXPECT_EQ(shares(o)[2], 0.0);
+  o.top_p = 0.76;
+  EXPECT_GT(shares(o)[2], 0.0);
+  EXPECT_EQ(shares(o)[3], 0.0);
+  o.top_p = 1.0;
+  o.min_p = 0.4;
+  EXPECT_EQ(shares(o)[2], 0.0);
+  EXPECT_GT(shares(o)[1], 0.0);
+}
+
+TEST(Sampling, ThePenaltyDividesPositiveAndMultipliesNegativeLogits) {
+  SamplingOptions o;
+  o.repetition_penalty = 3.0;
+  Random random(1);
+  std::vector<float> logits{3.0f, 2.0f, -1.0f};
+  EXPECT_EQ(sample(logits, std::vector<std::int32_t>{0, 0, 2}, o, random), 1);
+  EXPECT_FLOAT_EQ(logits[0], 1.0f);
+  EXPECT_FLOAT_EQ(logits[2], -3.0f);
+}
+
+TEST(Sampling, OptionsOutOfRangeAreNamed) {
+  SamplingOptions o;
+  o.top_p = 0.0;
+  EXPECT_THROW(check(o), Error);
+  o.top_p = 1.0;
+  o.temperature = -1.0;
+  EXPECT_THROW(check(o), Error);
+}
+
+}  // namespace
+}  // namespace quiver::model
