@@ -50,7 +50,7 @@ train_experts() {
   local trained
   mapfile -t trained < <(training_tasks)
   step experts "$private/library.json" "$quiver" train --model $model --library "$private" "${trained[@]}" \
-    --rank 8 --epochs 2 --seed 1
+    --rank 8 --epochs 2 --limit 112 --seed 1
 }
 
 cluster_experts() {
@@ -61,7 +61,7 @@ train_clusters() {
   local trained
   mapfile -t trained < <(training_tasks)
   step cluster_experts "$clustered/library.json" "$quiver" train --model $model --library "$clustered" "${trained[@]}" \
-    --clusters "$private" --rank 8 --epochs 2 --seed 1
+    --clusters "$private" --rank 8 --epochs 2 --limit 64 --seed 1
 }
 
 # compare NAME LIBRARY ROUTE...: a table of the routes over all tasks, the held-out ones too, and a report.
@@ -71,7 +71,8 @@ compare() {
   for route in "$@"; do routes+=(--route "$route"); done
   step "prototypes_$name" "$library/derived" "$quiver" prepare --model $model --library "$library" --route arrow
   step "comparison_$name" "$folder/$name.html" write_to "$folder/$name.txt" "$quiver" evaluate --model $model \
-    --library "$library" --task "$tasks" "${routes[@]}" --split test --seed 1 --report "$folder/$name.html"
+    --library "$library" --task "$tasks" "${routes[@]}" --split test --limit 30 --max-new-tokens 12 --seed 1 \
+    --matrix --matrix-limit 10 --report "$folder/$name.html"
 }
 
 mkdir -p "$folder/steps"

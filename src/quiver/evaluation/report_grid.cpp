@@ -44,6 +44,9 @@ bool complete(const GridLine& line) {
                      [](const auto& cell) { return cell && std::isfinite(cell->value); });
 }
 
+/// A task counts once in a mean of shares: its second readings of the same answers are left out.
+bool counts_in_means(std::string_view metric) { return metric != "accuracy_sum" && metric != "rouge_l"; }
+
 GridCell mean_cell(const std::vector<const GridLine*>& lines, std::size_t route) {
   GridCell mean;
   double below = 0, above = 0;
@@ -80,7 +83,8 @@ GridLine mean_line(const std::vector<const GridLine*>& lines, std::size_t routes
 void add_means(ResultGrid& grid) {
   std::map<std::pair<bool, std::string>, std::vector<const GridLine*>> groups;
   for (const auto& line : grid.lines) {
-    if (complete(line)) groups[{line.held_out, line.kind.share ? "" : line.metric}].push_back(&line);
+    if (complete(line) && counts_in_means(line.metric))
+      groups[{line.held_out, line.kind.share ? "" : line.metric}].push_back(&line);
   }
   for (const auto& [key, lines] : groups) {
     if (lines.size() > 1) grid.means.push_back(mean_line(lines, grid.routes.size()));
