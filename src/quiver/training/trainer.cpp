@@ -8,6 +8,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/sha256.h"
@@ -67,7 +68,7 @@ class Session {
 
  private:
   std::string run_key(const ExpertData& data) const {
-    const auto start = request_.start ? " from " + std::to_string(request_.start->parameters()) : std::string();
+    const auto start = request_.start ? " from " + adapter::identity(*request_.start) : std::string();
     return sha256_hex(to_json(request_.options).dump() + data_key(data) + request_.library.fingerprint() + start +
                       std::to_string(static_cast<int>(request_.model.dtype())));
   }
