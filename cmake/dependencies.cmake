@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the program is built on. docs/design.md says in one line each why it was chosen.
 find_package(Torch 2.6 REQUIRED)
-# Header-only, because LibTorch brings fmt headers of another version: inline namespaces keep the two apart.
-find_package(fmt REQUIRED)
+# LibTorch brings fmt's headers, and its own headers include them: one version for all. Linked by themselves, so that
+# layers without tensors see no more of LibTorch.
+find_path(QUIVER_FMT_INCLUDE fmt/format-inl.h HINTS ${TORCH_INCLUDE_DIRS} REQUIRED)
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include)
+file(CREATE_LINK ${QUIVER_FMT_INCLUDE}/fmt ${PROJECT_BINARY_DIR}/include/fmt SYMBOLIC)
 find_package(nlohmann_json REQUIRED)
-find_package(OpenMP REQUIRED COMPONENTS CXX)
+if(QUIVER_FUZZ)
+  add_library(OpenMP::OpenMP_CXX INTERFACE IMPORTED)  # fuzz targets run on one thread, and clang often comes without it
+else()
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+endif()
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)

@@ -7,6 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "quiver/base/error.h"
@@ -41,6 +44,37 @@ ExpertData echo_task(const std::string& name, int shift, std::size_t rows) {
   return data;
 }
 
+/// Holds a run where it is as soon as `file` is there, for good.
+class HoldAtFile : public SilentProgress {
+ public:
+  explicit HoldAtFile(fs::path file) : file_(std::move(file)) {}
+  void update(const std::string&, std::uint64_t, std::uint64_t, const std::string&) override {
+    while (fs::exists(file_)) pause();
+  }
+
+ private:
+  fs::path file_;
+};
+
+/// Waits until the file is there; false after a minute.
+bool appears(const fs::path& file) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!fs::exists(file) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return fs::exists(file);
+}
+
+/// The lines of a run's metrics up to step `last`.
+std::string metrics_until(const fs::path& run, std::int64_t last) {
+  std::istringstream lines(read_file(run / "metrics.jsonl"));
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    if (nlohmann::json::parse(line).at("step").get<std::int64_t>() <= last) kept += line + "\n";
+  }
+  return kept;
+}
+
 class LifeCycle : public testing::Test {
  protected:
   void SetUp() override {
@@ -61,6 +95,21 @@ class LifeCycle : public testing::Test {
   std::vector<training::TrainedExpert> train(const library::Library& library, std::vector<ExpertData> data) {
     SilentProgress silent;
     return training::train_experts({model_, library, options_, silent}, std::move(data));
+  }
+
+  /// Trains in another process, which is killed when `ready` returns.
+  template <typename Ready>
+  void train_until(Ready ready, const library::Library& library, const ExpertData& data, Progress& progress) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      at::set_num_threads(1);  // OpenMP's threads do not survive a fork
+      training::train_experts({model_, library, options_, progress}, {data});
+      _exit(0);
+    }
+    ready();
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
   }
 
   double difference(const library::Library& a, const library::Library& b, const std::string& name) {
@@ -111,24 +160,33 @@ TEST_F(LifeCycle, AKilledRunResumesToTheSameWeights) {
   options_.epochs = 6;
   options_.checkpoint_seconds = 0.0;
   const auto straight = library("straight"), killed = library("killed");
-  train(straight, {echo_task("one", 1, 80)});
+  const auto task = echo_task("one", 1, 80);
+  train(straight, {task});
+
+  // One kill that surely finds a checkpoint in the middle of the run, however slow or fast the machine is.
+  const auto run = killed.run_folder("one"), state = run / "checkpoint" / "state.json";
+  HoldAtFile hold(state);
+  train_until([&] { ASSERT_TRUE(appears(state)); }, killed, task, hold);
+  ASSERT_TRUE(fs::exists(state));
+  const auto step = nlohmann::json::parse(read_file(state)).at("progress").at("step").get<std::int64_t>();
+  ASSERT_GE(step, 1);
+  const auto before = metrics_until(run, step);
+
+  // And some at any moment.
+  SilentProgress silent;
   for (const int milliseconds : {15, 40, 70, 110}) {
-    const pid_t child = fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      at::set_num_threads(1);  // OpenMP's threads do not survive a fork
-      train(killed, {echo_task("one", 1, 80)});
-      _exit(0);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-    kill(child, SIGKILL);
-    waitpid(child, nullptr, 0);
+    const auto wait = [&] { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); };
+    train_until(wait, killed, task, silent);
     EXPECT_TRUE(killed.verify().empty());
   }
-  train(killed, {echo_task("one", 1, 80)});
+  const auto resumed = train(killed, {task})[0];
+  EXPECT_GT(resumed.steps, step);
   EXPECT_TRUE(killed.verify().empty());
   EXPECT_LT(difference(straight, killed, "one"), 1e-5);
-  EXPECT_FALSE(fs::exists(killed.run_folder("one") / "checkpoint"));
+  EXPECT_FALSE(fs::exists(run / "checkpoint"));
+  // Each line of a step holds its measured speed, which a run from the start would not measure again to the last digit.
+  EXPECT_NE(before.find("tokens_per_second"), std::string::npos);
+  EXPECT_EQ(metrics_until(run, step), before) << "the run began again instead of going on from its checkpoint";
 }
 
 TEST_F(LifeCycle, EarlyStoppingKeepsTheBest) {

@@ -10,7 +10,8 @@ set -euo pipefail
 data=$1 out=$2
 quiver=${QUIVER:-build/release/quiver}
 # Full recipe: 480 rows. The rest gets fewer rows, for time.
-recipe=(intent/snips_intent intent/clinc_banking topic/trec_question_type sentiment/sst2 word/inflection)
+recipe=(intent/snips_intent intent/clinc_banking topic/trec_question_type sentiment/sst2 word/inflection
+  list/list_max_abs)
 small=(intent/clinc_home intent/clinc_meta intent/clinc_kitchen_and_dining topic/freebase_category sentiment/customer_reviews
   word/antonyms word/pronunciation word/country_capital extraction/dart_subject state/tom_qa rewrite/negative_to_positive)
 left_out=(intent/clinc_credit_cards intent/clinc_auto_and_commute sentiment/movie_polarity word/country_currency)

@@ -2,6 +2,7 @@
 // libFuzzer entry point: any bytes are a sound safetensors header or an Error, never anything else.
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "quiver/base/error.h"
 #include "quiver/tensor_io/safetensors_header.h"

@@ -16,8 +16,7 @@
 #include "quiver/routing/constant_router.h"
 #include "quiver/routing/prototypes.h"
 #include "quiver/training/expert_job.h"
-#include "quiver/training/row_loss.h"
-#include "quiver/training/training_source.h"
+#include "quiver/training/step.h"
 
 namespace quiver::cli {
 namespace {
@@ -96,27 +95,15 @@ json bench_train(const BenchOptions& o) {
   options.shuffle = false;
   options.clip = 0;
   const std::int64_t steps = 2 + 2 * o.runs;
-  training::ExpertData data{"bench", {}, training_rows(o, model, steps), {}};
-  const auto start = adapter::make_lora(model, options.lora, 0);
-  training::ExpertJob job(std::move(data), start, options);
+  training::ExpertJob job({"bench", {}, training_rows(o, model, steps), {}}, adapter::make_lora(model, options.lora, 0),
+                          options);
   auto bank = std::make_shared<adapter::Bank>(model);
   bank->add("bench", job.adapter());
   std::int64_t tokens = 0;
   const auto step = [&] {
-    std::vector<training::WeightedRow> rows;
-    double targets = 0;
-    for (const auto r : job.next_batch()) rows.push_back({&job.data().train[r], 1.0});
-    for (const auto& row : rows) targets += static_cast<double>(row.row->ids.size()) - row.row->target_begin;
-    for (auto& row : rows) row.token_weight = 1.0 / targets;
-    job.gradient.zero_();
-    tokens = 0;
-    for (const auto& portion : training::portions(rows, options.micro_tokens)) {
-      const auto batch = training::pack_rows(portion);
-      const auto experts =
-          training::bind_training_rows(bank, batch, std::vector<training::TrainingRow>(portion.size()), 0.0);
-      training::weighted_loss(model, model.forward(batch, experts.get()), portion).backward();
-      for (const auto& row : portion) tokens += static_cast<std::int64_t>(row.row->ids.size());
-    }
+    training::StepRows rows;
+    tokens = rows.take(0, job);
+    training::accumulate_gradients(model, bank, rows, options);
     job.optimizer.step(job.parameters, job.gradient, 1e-4, job.progress.step++, options);
   };
   double seconds = 0.0;

@@ -88,14 +88,27 @@ ExpertSet load_experts(const ExpertOptions& o, const model::LanguageModel& model
   return set;
 }
 
-std::string default_route(const ExpertOptions& o, const ExpertSet& experts) {
+std::unique_ptr<routing::Router> make_router(const std::string& route, const ExpertSet& experts) {
+  return routing::make_router(routing::parse_route(route), experts.inputs);
+}
+
+void RouteOptions::declare(CLI::App& app) {
+  experts.declare(app);
+  app.add_option("--route", route, "how experts are applied; default: arrow for a library, the adapter, or base");
+  app.add_option("--task-name", task, "the task of the text, for --route oracle");
+}
+
+std::string natural_route(const ExpertOptions& o, const ExpertSet& experts) {
   if (!o.library.empty() && experts.bank->size() > 0) return "arrow";
   if (experts.bank->size() == 1) return "expert:" + experts.names()[0];
   return experts.bank->size() > 1 ? "arrow" : "base";
 }
 
-std::unique_ptr<routing::Router> make_router(const std::string& route, const ExpertSet& experts) {
-  return routing::make_router(routing::parse_route(route), experts.inputs);
+RoutedExperts load_routed(const RouteOptions& o, const model::LanguageModel& model, Progress& progress) {
+  RoutedExperts out{load_experts(o.experts, model, progress), o.route, nullptr};
+  if (out.route.empty()) out.route = natural_route(o.experts, out.experts);
+  out.router = make_router(out.route, out.experts);
+  return out;
 }
 
 void TaskOptions::declare(CLI::App& app) {

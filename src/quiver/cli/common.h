@@ -54,10 +54,24 @@ struct ExpertSet {
   std::vector<std::string> names() const { return bank->names(); }
 };
 ExpertSet load_experts(const ExpertOptions& options, const model::LanguageModel& model, Progress& progress);
-
-/// The route given, or the natural one: arrow for a library, the adapter where one is given, base otherwise.
-std::string default_route(const ExpertOptions& options, const ExpertSet& experts);
+/// Arrow for a library, the adapter where one is given, base otherwise.
+std::string natural_route(const ExpertOptions& options, const ExpertSet& experts);
 std::unique_ptr<routing::Router> make_router(const std::string& route, const ExpertSet& experts);
+
+/// Experts and the one route over them, for verbs that apply a single route.
+struct RouteOptions {
+  ExpertOptions experts;
+  std::string route;  ///< empty: the natural one
+  std::string task;   ///< of the text at hand, for oracle
+  void declare(CLI::App& app);
+};
+
+struct RoutedExperts {
+  ExpertSet experts;
+  std::string route;
+  std::unique_ptr<routing::Router> router;
+};
+RoutedExperts load_routed(const RouteOptions& options, const model::LanguageModel& model, Progress& progress);
 
 /// Task files.
 struct TaskOptions {

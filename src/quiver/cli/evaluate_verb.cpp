@@ -45,7 +45,7 @@ class Run {
         tasks_(o.tasks.read(loaded_.text)) {
     o.evaluate.split = data::split_from_name(o.split);
     o.evaluate.join = o.join.options(*loaded_.text.tokenizer);
-    if (o.routes.empty()) o.routes.push_back(default_route(o.experts, experts_));
+    if (o.routes.empty()) o.routes.push_back(natural_route(o.experts, experts_));
     for (const auto& route : o.routes) routers_.push_back(make_router(route, experts_));
   }
 

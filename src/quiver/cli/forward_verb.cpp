@@ -13,8 +13,8 @@ using nlohmann::json;
 
 struct Options {
   ModelOptions model;
-  ExpertOptions experts;
-  std::string route, task, ids, output;
+  RouteOptions route;
+  std::string ids, output;
 };
 
 std::vector<std::vector<std::int32_t>> read_ids(const std::string& path) {
@@ -33,15 +33,14 @@ std::vector<std::vector<std::int32_t>> read_ids(const std::string& path) {
 void run(const Options& o) {
   TerminalProgress progress;
   const auto model = load_model_only(o.model);
-  const auto experts = load_experts(o.experts, model, progress);
-  const auto router = make_router(o.route.empty() ? default_route(o.experts, experts) : o.route, experts);
+  const auto routed = load_routed(o.route, model, progress);
   const c10::AutoGradMode no_gradient(false);
   const auto rows = read_ids(o.ids);
   std::map<std::string, at::Tensor> out;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     progress.update("forward", i, rows.size(), "");
     const auto batch = model::pack({{rows[i], nullptr, true}});
-    const auto source = router->bind(batch, {o.task});
+    const auto source = routed.router->bind(batch, {o.route.task});
     out[fmt::format("logits.{}", i)] = model.logits(model.forward(batch, source.get()));
   }
   progress.finish();
@@ -53,9 +52,7 @@ void run(const Options& o) {
 std::function<void()> declare_forward(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->model.declare(app);
-  o->experts.declare(app);
-  app.add_option("--route", o->route, "how experts are applied; default: arrow for a library, the adapter, or base");
-  app.add_option("--task-name", o->task, "the rows' task, for --route oracle");
+  o->route.declare(app);
   app.add_option("--ids", o->ids, "a JSON list of lists of token ids")->required();
   app.add_option("--output", o->output, "a safetensors file: logits.0, logits.1, ... [T, V] float32")->required();
   return [o] { run(*o); };

@@ -14,23 +14,21 @@ using nlohmann::json;
 
 struct Options {
   ModelOptions model;
-  ExpertOptions experts;
-  std::string route, text, html, task;
+  RouteOptions route;
+  std::string text, html;
   bool per_site = false, json = false;
 };
 
 void run(const Options& o) {
   TerminalProgress progress;
   const auto loaded = load(o.model);
-  const auto experts = load_experts(o.experts, loaded.model, progress);
-  const auto route = o.route.empty() ? default_route(o.experts, experts) : o.route;
-  const auto router = make_router(route, experts);
-  const auto trace = evaluation::trace_text({loaded.model, *loaded.text.tokenizer, progress}, *router, o.text,
-                                            experts.names(), {o.per_site, o.task});
+  const auto routed = load_routed(o.route, loaded.model, progress);
+  const auto trace = evaluation::trace_text({loaded.model, *loaded.text.tokenizer, progress}, *routed.router, o.text,
+                                            routed.experts.names(), {o.per_site, o.route.task});
   if (!o.html.empty()) {
     evaluation::Report report;
     report.title = "Routing of a text";
-    report.facts = {{"model", o.model.model}, {"route", route}};
+    report.facts = {{"model", o.model.model}, {"route", routed.route}};
     report.traces.push_back(trace);
     write_file_atomically(o.html, evaluation::render_report(report));
     std::fprintf(stderr, "report: %s\n", o.html.c_str());
@@ -49,7 +47,7 @@ void run(const Options& o) {
     }
     layers.push_back({{o.per_site ? "site" : "layer", trace.layers[l]}, {"tokens", tokens}});
   }
-  print_json({{"route", route}, {"tokens", trace.tokens}, {"experts", trace.experts}, {"layers", layers}});
+  print_json({{"route", routed.route}, {"tokens", trace.tokens}, {"experts", trace.experts}, {"layers", layers}});
 }
 
 }  // namespace
@@ -57,10 +55,8 @@ void run(const Options& o) {
 std::function<void()> declare_inspect(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->model.declare(app);
-  o->experts.declare(app);
+  o->route.declare(app);
   app.add_option("--text", o->text, "the text")->required();
-  app.add_option("--route", o->route, "how experts are applied; default: arrow for a library");
-  app.add_option("--task-name", o->task, "the text's task, for --route oracle");
   app.add_flag("--per-site", o->per_site, "a line per site instead of per layer");
   app.add_option("--html", o->html, "a picture into this file");
   app.add_flag("--json", o->json, "one object");

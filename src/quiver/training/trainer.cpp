@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
@@ -14,8 +13,7 @@
 #include "quiver/base/sha256.h"
 #include "quiver/training/checkpoint.h"
 #include "quiver/training/metrics_file.h"
-#include "quiver/training/row_loss.h"
-#include "quiver/training/training_source.h"
+#include "quiver/training/step.h"
 
 namespace quiver::training {
 namespace {
@@ -24,10 +22,6 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-std::int64_t target_tokens(const data::TokenRow& row) {
-  return static_cast<std::int64_t>(row.ids.size()) - row.target_begin;
-}
 
 /// A job with what belongs to its run on disk.
 struct Run {
@@ -114,64 +108,16 @@ class Session {
     return out;
   }
 
-  /// Rows of every active expert, each weighted by the share of its expert's mean.
+  /// One step of every active expert, all in one pass.
   void step(const std::vector<std::size_t>& now) {
     const auto began = Clock::now();
-    std::vector<WeightedRow> rows;
-    std::vector<TrainingRow> training_rows;
-    std::vector<double> losses(runs_.size(), 0.0);
+    StepRows rows;
     std::vector<std::int64_t> tokens(runs_.size(), 0);
-    for (const auto i : now) {
-      auto& job = runs_[i]->job;
-      const auto batch = job.next_batch();
-      double total = 0.0;
-      for (const auto r : batch)
-        total += job.data().train[r].weight * static_cast<double>(target_tokens(job.data().train[r]));
-      for (const auto r : batch) {
-        const auto& row = job.data().train[r];
-        rows.push_back({&row, total > 0 ? row.weight / total : 0.0});
-        const auto step_seed = derive_seed(job.seed(), static_cast<std::uint64_t>(1000 + job.progress.step));
-        training_rows.push_back({static_cast<std::int64_t>(i), derive_seed(step_seed, r)});
-        tokens[i] += static_cast<std::int64_t>(row.ids.size());
-      }
-      job.gradient.zero_();
-    }
-    accumulate(rows, training_rows, losses);
-    const double seconds = seconds_since(began);
-    const auto all = std::accumulate(tokens.begin(), tokens.end(), std::int64_t{0});
-    for (const auto i : now)
-      update(i, losses[i], tokens[i], seconds * static_cast<double>(tokens[i]) / static_cast<double>(all));
-    show(now, losses, static_cast<double>(all) / seconds_since(began));
-  }
-
-  void accumulate(const std::vector<WeightedRow>& rows, const std::vector<TrainingRow>& training_rows,
-                  std::vector<double>& losses) {
-    std::size_t first = 0;
-    for (const auto& portion : portions(rows, request_.options.micro_tokens)) {
-      const auto batch = pack_rows(portion);
-      const std::vector<TrainingRow> own(training_rows.begin() + static_cast<std::ptrdiff_t>(first),
-                                         training_rows.begin() + static_cast<std::ptrdiff_t>(first + portion.size()));
-      const auto experts = bind_training_rows(bank_, batch, own, request_.options.lora.dropout);
-      const auto hidden = request_.model.forward(batch, experts.get());
-      // One scalar per expert of the portion, so that each one's loss is known; their sum carries the gradient of all.
-      at::Tensor sum;
-      std::int64_t at = 0;
-      for (std::size_t begin = 0; begin < portion.size();) {
-        std::size_t end = begin;
-        std::int64_t tokens = 0;
-        while (end < portion.size() && own[end].expert == own[begin].expert)
-          tokens += static_cast<std::int64_t>(portion[end++].row->ids.size()) - 1;
-        const std::vector<WeightedRow> mine(portion.begin() + static_cast<std::ptrdiff_t>(begin),
-                                            portion.begin() + static_cast<std::ptrdiff_t>(end));
-        const auto loss = weighted_loss(request_.model, hidden.narrow(0, at, tokens), mine);
-        losses[static_cast<std::size_t>(own[begin].expert)] += loss.item<double>();
-        sum = sum.defined() ? sum.add(loss) : loss;
-        at += tokens;
-        begin = end;
-      }
-      sum.backward();
-      first += portion.size();
-    }
+    for (const auto i : now) tokens[i] = rows.take(static_cast<std::int64_t>(i), runs_[i]->job);
+    const auto losses = accumulate_gradients(request_.model, bank_, rows, request_.options);
+    const double seconds = seconds_since(began), all = static_cast<double>(rows.tokens);
+    for (const auto i : now) update(i, losses[i], tokens[i], seconds * static_cast<double>(tokens[i]) / all);
+    show(now, losses, all / seconds_since(began));
   }
 
   void update(std::size_t i, double loss, std::int64_t tokens, double seconds) {

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/evaluation/evaluate.h"
+
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/randn.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "quiver/base/error.h"
+#include "quiver/base/random.h"
+#include "quiver/base/strings.h"
+#include "quiver/evaluation/candidates.h"
+#include "quiver/model/load.h"
+#include "quiver/routing/constant_router.h"
+
+namespace quiver::evaluation {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+constexpr std::int32_t kNewline = 0, kEnd = 95;
+
+/// A tokenizer for the tiny model's 96 ids: a line break, a space, letters, digits, pairs of letters, an end.
+text::Tokenizer tiny_tokenizer() {
+  text::TokenizerParts parts;
+  auto& pieces = parts.vocabulary.pieces;
+  for (const char c : std::string("\n abcdefghijklmnopqrstuvwxyz0123456789")) pieces.emplace_back(1, c);
+  for (const char first : std::string("aeiou")) {
+    for (const char second : std::string("bdfglmnprstz")) {
+      if (pieces.size() == kEnd) break;
+      parts.vocabulary.merges.emplace_back(std::string(1, first), std::string(1, second));
+      pieces.push_back({first, second});
+    }
+  }
+  parts.added.push_back({.id = kEnd, .content = "<end>", .special = true});
+  parts.eos_ids = {kEnd};
+  return text::Tokenizer(std::move(parts), "test");
+}
+
+/// Hands on what `inner` binds, and takes down what it was asked for.
+class WatchedRouter : public routing::Router {
+ public:
+  explicit WatchedRouter(const routing::Router& inner) : inner_(inner) {}
+  std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch,
+                                            const std::vector<std::string>& row_tasks) const override {
+    EXPECT_EQ(row_tasks, std::vector<std::string>(batch.rows.size(), "tiny"));
+    tokens += batch.tokens();
+    ++passes;
+    return inner_.bind(batch, row_tasks);
+  }
+  mutable std::int64_t tokens = 0, passes = 0;
+
+ private:
+  const routing::Router& inner_;
+};
+
+class TinyEvaluation : public testing::Test {
+ protected:
+  TinyEvaluation() {
+    at::manual_seed(4);
+    adapter::LoraOptions options;
+    options.rank = 3;
+    auto lora = adapter::make_lora(model_, options, 1);
+    for (auto& [site, f] : lora.sites) f.b = 0.1 * at::randn(f.b.sizes());
+    bank_ = std::make_shared<adapter::Bank>(model_);
+    bank_->add("expert", lora);
+    task_.name = "tiny";
+  }
+
+  std::string words(int count) {
+    std::string out;
+    for (int i = 0; i < count; ++i) {
+      if (i > 0) out += ' ';
+      const auto length = 1 + random_.below(4);
+      for (std::uint64_t c = 0; c < length; ++c) out += static_cast<char>('a' + random_.below(26));
+    }
+    return out;
+  }
+
+  Evaluation evaluated(const routing::Router& router, const EvaluateOptions& options = {}) {
+    SilentProgress silent;
+    return evaluate({model_, tokenizer_, silent}, task_, router, "own", options);
+  }
+
+  /// Float64 log-probabilities of every id after `ids`, by one plain pass over the whole row.
+  std::vector<double> next_log_probabilities(const Ids& ids, const routing::Router& router) const {
+    const c10::AutoGradMode no_gradient(false);
+    const auto batch = model::pack({{ids, nullptr, true}});
+    const auto experts = router.bind(batch, {"tiny"});
+    const auto logits = model_.logits(model_.forward(batch, experts.get()))[batch.tokens() - 1].to(at::kDouble);
+    std::vector<double> out(logits.const_data_ptr<double>(), logits.const_data_ptr<double>() + logits.numel());
+    double sum = 0.0;
+    for (const double logit : out) sum += std::exp(logit);
+    for (double& logit : out) logit -= std::log(sum);
+    return out;
+  }
+
+  /// Token by token, each after a pass of its own over all that stands before it.
+  double log_likelihood(const Ids& prompt, const Ids& answer, const routing::Router& router) const {
+    double sum = 0.0;
+    Ids ids = prompt;
+    for (const auto id : answer) {
+      sum += next_log_probabilities(ids, router)[static_cast<std::size_t>(id)];
+      ids.push_back(id);
+    }
+    return sum;
+  }
+
+  struct Line {
+    std::string text;
+    bool ended = false;  ///< by a line break or the end token, not by the limit
+  };
+  Line greedy_line(const Ids& prompt, std::int64_t max_new_tokens, const routing::Router& router) const {
+    Ids ids = prompt;
+    Line line;
+    for (std::int64_t i = 0; i < max_new_tokens && !line.ended; ++i) {
+      const auto next = next_log_probabilities(ids, router);
+      ids.push_back(static_cast<std::int32_t>(std::max_element(next.begin(), next.end()) - next.begin()));
+      line.ended = ids.back() == kEnd || ids.back() == kNewline;
+      if (!line.ended) line.text += tokenizer_.token_text(ids.back());
+    }
+    line.text = trim(line.text);
+    return line;
+  }
+
+  Ids prompt_of(const data::Example& example) const { return tokenizer_.encode(example.source + "\n"); }
+
+  /// Checks what every task gets: the likelihood of each row's target and its end, and perplexity over all of them.
+  void expect_perplexity(const Evaluation& got, const routing::Router& router) const {
+    double sum = 0.0, tokens = 0.0;
+    for (std::size_t i = 0; i < got.samples.size(); ++i) {
+      auto answer = tokenizer_.encode(task_.examples[i].target);
+      answer.push_back(kEnd);
+      const double expected = log_likelihood(prompt_of(task_.examples[i]), answer, router);
+      EXPECT_NEAR(got.samples[i].scores.at("target_log_likelihood"), expected, kNear) << "row " << i;
+      EXPECT_EQ(got.samples[i].scores.at("target_tokens"), static_cast<double>(answer.size()));
+      sum += expected;
+      tokens += static_cast<double>(answer.size());
+    }
+    const auto& last = got.results.back();
+    EXPECT_EQ(last.metric, "perplexity");
+    EXPECT_EQ(last.count, got.samples.size());
+    EXPECT_NEAR(std::log(last.value), -sum / tokens, kNear);
+    EXPECT_LE(last.low, last.value);
+    EXPECT_GE(last.high, last.value);
+  }
+
+  static const ResultRow& result(const Evaluation& evaluation, const std::string& metric) {
+    const auto found = std::find_if(evaluation.results.begin(), evaluation.results.end(),
+                                    [&](const auto& row) { return row.metric == metric; });
+    if (found == evaluation.results.end()) throw std::logic_error("no " + metric);
+    return *found;
+  }
+
+  // Logits of a few units that are right to a few parts in a million of their spread (golden_test.cpp), over at most
+  // ten tokens: below 1e-3. A token left out or taken twice costs about log 96.
+  static constexpr double kNear = 1e-3;
+
+  model::LanguageModel model_ =
+      model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / "llama_untied", at::kFloat);
+  text::Tokenizer tokenizer_ = tiny_tokenizer();
+  std::shared_ptr<adapter::Bank> bank_;
+  data::Task task_;
+  Random random_{9};
+};
+
+TEST_F(TinyEvaluation, CandidatesScoreAsInAPassOverTheWholeRow) {
+  const routing::ConstantRouter expert(bank_, {{0, 1.0f}}), base(bank_, {});
+  std::vector<PromptCandidates> prompts;
+  for (const int count : {1, 5, 2}) {
+    PromptCandidates p{tokenizer_.encode(words(count) + "\n"), {}};
+    // Of one token, of several, and one that goes on where another ends.
+    for (const std::string text : {"a", "al", "alal", "word", "longer words 12"}) {
+      p.candidates.push_back(tokenizer_.encode(text));
+    }
+    prompts.push_back(p);
+  }
+  prompts[1].candidates.resize(2);
+  ASSERT_EQ(prompts[0].candidates[1].size(), 1u);
+  for (const auto* router : {&expert, &base}) {
+    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>& requests) {
+      return router->bind(batch, std::vector<std::string>(requests.size(), "tiny"));
+    };
+    const auto scores = score_candidates(model_, prompts, bind);
+    ASSERT_EQ(scores.size(), prompts.size());
+    for (std::size_t p = 0; p < prompts.size(); ++p) {
+      ASSERT_EQ(scores[p].size(), prompts[p].candidates.size());
+      for (std::size_t c = 0; c < scores[p].size(); ++c) {
+        EXPECT_NEAR(scores[p][c], log_likelihood(prompts[p].prompt, prompts[p].candidates[c], *router), kNear)
+            << "prompt " << p << " candidate " << c;
+      }
+    }
+  }
+  const auto first = prompts[0].candidates[4];
+  EXPECT_GT(std::abs(log_likelihood(prompts[0].prompt, first, expert) - log_likelihood(prompts[0].prompt, first, base)),
+            0.05)
+      << "or the test could not tell whether the expert was there";
+}
+
+TEST_F(TinyEvaluation, OptionsAreRankedPerTokenAndBySum) {
+  for (int i = 0; i < 12; ++i) {
+    data::Example example;
+    example.source = words(1 + i % 5);
+    example.options = {words(1), words(2), words(3), words(1) + "al"};
+    example.target = example.options[static_cast<std::size_t>(i) % 4];
+    if (i == 3) example.references = {example.options[0], example.options[1]};
+    example.split = data::Split::test;
+    task_.examples.push_back(example);
+  }
+  const routing::ConstantRouter expert(bank_, {{0, 1.0f}});
+  const WatchedRouter watched(expert);
+  const auto got = evaluated(watched);
+
+  double right_mean = 0.0, right_sum = 0.0;
+  int differ = 0;
+  std::int64_t needed = 0;
+  ASSERT_EQ(got.samples.size(), 12u);
+  for (std::size_t i = 0; i < 12; ++i) {
+    const auto& example = task_.examples[i];
+    const auto prompt = prompt_of(example);
+    std::vector<double> sums, means;
+    for (const auto& option : example.options) {
+      const auto ids = tokenizer_.encode(option);
+      sums.push_back(log_likelihood(prompt, ids, expert));
+      means.push_back(sums.back() / static_cast<double>(ids.size()));
+      needed += static_cast<std::int64_t>(ids.size()) - 1;
+    }
+    needed += static_cast<std::int64_t>(prompt.size() + tokenizer_.encode(example.target).size());
+    const auto best = [&](std::vector<double> values) {
+      const auto at = std::max_element(values.begin(), values.end()) - values.begin();
+      std::sort(values.rbegin(), values.rend());
+      EXPECT_GT(values[0] - values[1], 2 * kNear) << "row " << i << " is too close to call";
+      return example.options[static_cast<std::size_t>(at)];
+    };
+    const auto is_right = [&](const std::string& option) {
+      if (example.references.empty()) return option == example.target;
+      return option == example.references[0] || option == example.references[1];
+    };
+    const auto by_mean = best(means), by_sum = best(sums);
+    differ += by_mean != by_sum;
+    right_mean += is_right(by_mean);
+    right_sum += is_right(by_sum);
+    EXPECT_EQ(got.samples[i].source, example.source);
+    EXPECT_EQ(got.samples[i].prediction, by_mean) << "row " << i;
+    EXPECT_EQ(got.samples[i].scores.at("accuracy"), is_right(by_mean)) << "row " << i;
+    EXPECT_EQ(got.samples[i].scores.at("accuracy_sum"), is_right(by_sum)) << "row " << i;
+  }
+  EXPECT_GT(differ, 0) << "or the test could not tell the two rules apart";
+  EXPECT_NEAR(result(got, "accuracy").value, right_mean / 12, 1e-12);
+  EXPECT_NEAR(result(got, "accuracy_sum").value, right_sum / 12, 1e-12);
+  EXPECT_EQ(headline(got.results)->metric, "accuracy");
+  EXPECT_EQ(got.results[0].route, "own");
+  expect_perplexity(got, expert);
+  // Each prompt is computed once, and of each option and target (with its end) all tokens but the last.
+  EXPECT_EQ(watched.tokens, needed);
+  EXPECT_EQ(watched.passes, 2);
+
+  EvaluateOptions one_by_one;
+  one_by_one.batch_tokens = 1;
+  const auto again = evaluated(expert, one_by_one);
+  for (std::size_t i = 0; i < 12; ++i) {
+    EXPECT_EQ(again.samples[i].prediction, got.samples[i].prediction);
+    EXPECT_NEAR(again.samples[i].scores.at("target_log_likelihood"), got.samples[i].scores.at("target_log_likelihood"),
+                kNear);
+  }
+}
+
+TEST_F(TinyEvaluation, AnswersAreGeneratedToTheEndOfTheirFirstLine) {
+  constexpr std::int64_t kMaxTokens = 6;
+  const routing::ConstantRouter expert(bank_, {{0, 1.0f}});
+  std::vector<std::string> answers;
+  int ended = 0;
+  for (int i = 0; i < 12; ++i) {
+    data::Example example;
+    example.source = words(1 + i % 4);
+    const auto line = greedy_line(prompt_of(example), kMaxTokens, expert);
+    answers.push_back(line.text);
+    ended += line.ended;
+    example.target = i % 3 == 0 ? answers.back() : "no such answer";
+    if (example.target.empty()) example.target = "none";
+    if (i % 3 == 1) example.references = {"other", answers.back()};
+    example.split = data::Split::test;
+    task_.examples.push_back(example);
+  }
+  EvaluateOptions options;
+  options.max_new_tokens = kMaxTokens;
+  const auto got = evaluated(WatchedRouter(expert), options);
+  double right = 0.0;
+  for (std::size_t i = 0; i < 12; ++i) {
+    const auto& e = task_.examples[i];
+    const bool match = i % 3 == 1 || e.target == answers[i];
+    EXPECT_EQ(got.samples[i].prediction, answers[i]) << "row " << i;
+    EXPECT_EQ(got.samples[i].scores.at("exact_match"), match) << "row " << i;
+    right += match;
+  }
+  EXPECT_GT(ended, 0) << "or the test could not tell whether an answer ends";
+  EXPECT_LT(ended, 12);
+  EXPECT_NEAR(result(got, "exact_match").value, right / 12, 1e-12);
+  EXPECT_EQ(headline(got.results)->metric, "exact_match");
+  expect_perplexity(got, expert);
+}
+
+TEST_F(TinyEvaluation, FewLabelsOfTheTrainingRowsAreRankedOnRequest) {
+  for (const auto split : {data::Split::train, data::Split::test}) {
+    for (const std::string label : {"yes", "no", "al", "no"}) {
+      data::Example example;
+      example.source = words(2);
+      example.target = label;
+      example.split = split;
+      task_.examples.push_back(example);
+    }
+  }
+  const routing::ConstantRouter base(bank_, {});
+  EvaluateOptions options;
+  options.label_limit = 3;
+  options.limit = 2;
+  const auto ranked = evaluated(base, options);
+  ASSERT_EQ(ranked.samples.size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto prompt = prompt_of(task_.examples[4 + i]);
+    std::string best;
+    double highest = -INFINITY;
+    for (const std::string label : {"yes", "no", "al"}) {
+      const auto ids = tokenizer_.encode(label);
+      const double mean = log_likelihood(prompt, ids, base) / static_cast<double>(ids.size());
+      if (mean > highest) highest = mean, best = label;
+    }
+    EXPECT_EQ(ranked.samples[i].prediction, best);
+    EXPECT_EQ(ranked.samples[i].source, task_.examples[4 + i].source) << "rows of the split, in their order";
+  }
+  options.label_limit = 2;
+  options.max_new_tokens = 2;
+  EXPECT_EQ(headline(evaluated(base, options).results)->metric, "exact_match") << "three labels are too many for two";
+}
+
+TEST_F(TinyEvaluation, WhatCannotBeScoredIsRefused) {
+  const routing::ConstantRouter base(bank_, {});
+  data::Example example;
+  example.source = "ab";
+  example.target = "cd";
+  task_.examples = {example};
+  EXPECT_THROW(evaluated(base), Error) << "no rows of the test split";
+  task_.examples[0].split = data::Split::test;
+  task_.examples[0].options = {"cd", ""};
+  EXPECT_THROW(evaluated(base), Error) << "an option without tokens";
+}
+
+}  // namespace
+}  // namespace quiver::evaluation
