@@ -7,11 +7,6 @@ find_path(QUIVER_FMT_INCLUDE fmt/format-inl.h HINTS ${TORCH_INCLUDE_DIRS} REQUIR
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include)
 file(CREATE_LINK ${QUIVER_FMT_INCLUDE}/fmt ${PROJECT_BINARY_DIR}/include/fmt SYMBOLIC)
 find_package(nlohmann_json REQUIRED)
-if(QUIVER_FUZZ)
-  add_library(OpenMP::OpenMP_CXX INTERFACE IMPORTED)  # fuzz targets run on one thread, and clang often comes without it
-else()
-  find_package(OpenMP REQUIRED COMPONENTS CXX)
-endif()
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
@@ -22,3 +17,9 @@ if(QUIVER_TESTS)
 endif()
 separate_arguments(QUIVER_TORCH_FLAGS NATIVE_COMMAND "${TORCH_CXX_FLAGS}")
 add_compile_options(${QUIVER_TORCH_FLAGS})
+# at::parallel_for is parallel only in files compiled with OpenMP. Named by its option, not as a library, so that the one
+# copy at run time is LibTorch's. Fuzz targets run on one thread, and clang often comes without it.
+if(NOT QUIVER_FUZZ)
+  add_compile_options(-fopenmp)
+  add_link_options(-fopenmp)
+endif()

@@ -18,7 +18,7 @@ class Bank {
   explicit Bank(const model::LanguageModel& model);
 
   /// Appends an expert and returns its number. Throws Error{mismatch} naming the site that the model does not have, or
-  /// whose shape differs.
+  /// whose shape differs; the bank is then as it was.
   std::int64_t add(const std::string& name, const Adapter& adapter);
 
   std::int64_t size() const { return static_cast<std::int64_t>(names_.size()); }

@@ -37,6 +37,7 @@ const std::set<std::string>& informative_keys() {
                                           "rank_pattern",
                                           "alpha_pattern",
                                           "init_lora_weights",
+                                          "eva_config",
                                           "bias",
                                           "megatron_core",
                                           "qalora_group_size"};
@@ -174,7 +175,8 @@ std::string write_peft_config(const Adapter& adapter, const std::string& base_mo
     const double usual = lora_scale(o.alpha, r, o.rank_stabilised);
     const auto escaped = std::regex_replace(site, std::regex("\\."), "\\.");
     if (r != o.rank) rank_pattern[escaped] = r;
-    if (std::abs(f.scale - usual) > 1e-9 * std::abs(usual)) alpha_pattern[escaped] = o.alpha * f.scale / usual;
+    if (std::abs(f.scale - usual) > 1e-9 * std::abs(usual))
+      alpha_pattern[escaped] = f.scale / lora_scale(1, r, o.rank_stabilised);
   }
   const json config{
       {"peft_type", "LORA"},

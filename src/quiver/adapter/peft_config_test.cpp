@@ -103,7 +103,7 @@ TEST(PeftConfig, ValuesThatChangeTheResultAreRefusedByName) {
   }
 }
 
-TEST(PeftConfig, DISABLED_AnEvaAdapterComesWithItsSettings) {
+TEST(PeftConfig, AnEvaAdapterComesWithItsSettings) {
   // PEFT always writes them; they say how the first values were found, and nothing of what the adapter computes.
   EXPECT_NO_THROW(parsed({{"init_lora_weights", "eva"}, {"eva_config", {{"rho", 2.0}, {"tau", 0.99}}}}));
 }

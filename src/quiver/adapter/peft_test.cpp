@@ -93,7 +93,7 @@ TEST_F(PeftFolder, WhatIsWrittenIsReadBack) {
   }
 }
 
-TEST_F(PeftFolder, DISABLED_ASitesScaleSurvivesAnAlphaOfZero) {
+TEST_F(PeftFolder, ASitesScaleSurvivesAnAlphaOfZero) {
   auto adapter = uneven_adapter(false);
   adapter.options.alpha = 0;  // as read from a configuration whose alpha_pattern names every site
   write_peft(folder_, adapter, "some/base");

@@ -84,8 +84,8 @@ void add(const Options& o) {
   const fs::path source = one_argument(o, "PEFT folder");
   QUIVER_CHECK(fs::is_directory(source), not_found, source.string(), "no such folder");
   const auto model = load_model_only(o.model);
-  const auto library = library::Library::open_or_create(o.library, o.model.model, model.fingerprint());
-  library::check_base(library, model.fingerprint(), o.allow_other_base);
+  const auto library =
+      library::Library::open_or_create(o.library, o.model.model, model.fingerprint(), o.allow_other_base);
   std::vector<fs::path> folders;
   if (fs::exists(source / "adapter_config.json")) {
     folders.push_back(source);

@@ -140,8 +140,8 @@ void run(Options& o) {
                data.validation);
     }
   }
-  const auto library = library::Library::open_or_create(o.library, o.model.model, loaded.model.fingerprint());
-  library::check_base(library, loaded.model.fingerprint(), o.allow_other_base);
+  const auto library =
+      library::Library::open_or_create(o.library, o.model.model, loaded.model.fingerprint(), o.allow_other_base);
   std::optional<adapter::Adapter> start;
   if (!o.init_from.empty()) {
     start = adapter::read_peft(o.init_from);

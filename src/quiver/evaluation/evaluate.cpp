@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <span>
 
 #include "quiver/base/error.h"
 #include "quiver/evaluation/bootstrap.h"
@@ -42,7 +43,9 @@ class TaskRun {
  private:
   const data::Example& example(std::size_t i) const { return task_.examples[rows_[i]]; }
 
-  Ids encode(std::string_view text) const { return inputs_.tokenizer.encode(text); }
+  data::Encode encode() const {
+    return [this](std::string_view text) { return inputs_.tokenizer.encode(text); };
+  }
 
   /// Training targets to rank among, where the task lists no options itself and has few.
   std::vector<std::string> labels() const {
@@ -59,8 +62,7 @@ class TaskRun {
   }
 
   Ids prompt(std::size_t i) const {
-    auto ids = data::prompt_ids(
-        example(i).source, [this](std::string_view t) { return encode(t); }, options_.join);
+    auto ids = data::prompt_ids(example(i).source, encode(), options_.join);
     QUIVER_CHECK(!ids.empty(), format, "task " + task_.name, "row {} has an empty source", rows_[i]);
     return ids;
   }
@@ -82,47 +84,79 @@ class TaskRun {
   }
 
   void score(std::size_t begin, std::size_t end) {
-    std::vector<PromptCandidates> prompts;
-    for (std::size_t i = begin; i < end; ++i) {
-      PromptCandidates p{prompt(i), {}};
-      // The options as the model would continue the prompt, then the target with its end, for perplexity.
-      for (const auto& option : choices(i)) p.candidates.push_back(answer(i, option));
-      p.candidates.push_back(answer(i, example(i).target));
-      p.candidates.back().push_back(inputs_.tokenizer.eos_ids().empty() ? 0 : inputs_.tokenizer.eos_ids()[0]);
-      prompts.push_back(std::move(p));
-    }
-    const auto likelihoods = score_candidates(inputs_.model, prompts, bind());
+    std::vector<Ids> prompts;
+    for (std::size_t i = begin; i < end; ++i) prompts.push_back(prompt(i));
+    const auto answers = score_answers(begin, end);
+    auto next = answers.begin();
     std::vector<std::size_t> to_generate;
     for (std::size_t i = begin; i < end; ++i) {
       Sample sample{task_.name, route_, example(i).source, example(i).target, "", {}};
-      const auto& own = prompts[i - begin].candidates;
-      const auto& values = likelihoods[i - begin];
-      sample.scores["target_log_likelihood"] = values.back();
-      sample.scores["target_tokens"] = static_cast<double>(own.back().size());
       if (choices(i).empty()) {
         to_generate.push_back(samples_.size());
       } else {
-        rank(i, own, values, sample);
+        rank(i, {next, choices(i).size()}, sample);
+        next += static_cast<std::ptrdiff_t>(choices(i).size());
       }
+      sample.scores["target_log_likelihood"] = next->log_likelihood;
+      sample.scores["target_tokens"] = next->tokens;
+      ++next;
       samples_.push_back(std::move(sample));
     }
     generate_answers(prompts, begin, to_generate);
   }
 
-  Ids answer(std::size_t i, const std::string& text) const {
-    auto ids = encode(data::separate(example(i).source, text, options_.join.separator).target);
-    QUIVER_CHECK(!ids.empty(), format, "task " + task_.name, "row {} has an empty answer", rows_[i]);
-    return ids;
+  struct Answer {
+    double log_likelihood, tokens;
+    double mean() const { return log_likelihood / tokens; }
+  };
+
+  /// Of each of the rows `begin` to `end`: its options, then its target.
+  std::vector<Answer> score_answers(std::size_t begin, std::size_t end) const {
+    auto target_rules = options_.join;
+    target_rules.whole_sequence_loss = false;
+    auto option_rules = target_rules;
+    option_rules.append_eos = false;
+    std::vector<PromptCandidates> joined;
+    for (std::size_t i = begin; i < end; ++i) {
+      for (const auto& option : choices(i)) join_answer(i, option, option_rules, joined);
+      join_answer(i, example(i).target, target_rules, joined);
+    }
+    const auto values = score_candidates(inputs_.model, joined, bind());
+    std::vector<Answer> out;
+    for (std::size_t p = 0; p < joined.size(); ++p) {
+      for (std::size_t c = 0; c < values[p].size(); ++c)
+        out.push_back({values[p][c], static_cast<double>(joined[p].candidates[c].size())});
+    }
+    return out;
   }
 
-  void rank(std::size_t i, const std::vector<Ids>& candidates, const std::vector<double>& values,
-            Sample& sample) const {
+  /// Adds an answer to row i as a row of training. What stands before it is computed once for all answers in turn that
+  /// share it; a token over the border, or a long answer that cuts the source, gives an answer its own.
+  void join_answer(std::size_t i, const std::string& text, const data::JoinOptions& rules,
+                   std::vector<PromptCandidates>& joined) const {
+    QUIVER_CHECK(!data::separate(example(i).source, text, rules.separator).target.empty(), format, "task " + task_.name,
+                 "row {} has an empty answer", rows_[i]);
+    const auto row = data::join_texts(example(i).source, text, encode(), end_token(), rules);
+    const auto border = row.ids.begin() + row.target_begin;
+    Ids before(row.ids.begin(), border);
+    if (joined.empty() || joined.back().prompt != before) joined.push_back({std::move(before), {}});
+    joined.back().candidates.emplace_back(border, row.ids.end());
+  }
+
+  /// Refused where there is none to append, as in training.
+  std::int32_t end_token() const {
+    const auto& ends = inputs_.tokenizer.eos_ids();
+    QUIVER_CHECK(!ends.empty() || !options_.join.append_eos, unsupported, "task " + task_.name,
+                 "the tokenizer names no end-of-sequence token; give --no-eos");
+    return ends.empty() ? -1 : ends[0];
+  }
+
+  void rank(std::size_t i, std::span<const Answer> answers, Sample& sample) const {
     const auto& options = choices(i);
     std::size_t best_mean = 0, best_sum = 0;
-    const auto mean = [&](std::size_t c) { return values[c] / static_cast<double>(candidates[c].size()); };
     for (std::size_t c = 1; c < options.size(); ++c) {
-      if (mean(c) > mean(best_mean)) best_mean = c;
-      if (values[c] > values[best_sum]) best_sum = c;
+      if (answers[c].mean() > answers[best_mean].mean()) best_mean = c;
+      if (answers[c].log_likelihood > answers[best_sum].log_likelihood) best_sum = c;
     }
     const auto right = references(i);
     sample.prediction = options[best_mean];
@@ -140,11 +174,10 @@ class TaskRun {
 
   /// Greedy answers to the end of their first line for the samples numbered in `wanted`, whose prompts start at row
   /// `begin`.
-  void generate_answers(const std::vector<PromptCandidates>& prompts, std::size_t begin,
-                        const std::vector<std::size_t>& wanted) {
+  void generate_answers(const std::vector<Ids>& prompts, std::size_t begin, const std::vector<std::size_t>& wanted) {
     if (wanted.empty()) return;
     std::vector<Ids> own;
-    for (const auto s : wanted) own.push_back(prompts[s - begin].prompt);
+    for (const auto s : wanted) own.push_back(prompts[s - begin]);
     model::GenerateOptions options;
     options.max_new_tokens = options_.max_new_tokens;
     options.stop_tokens = inputs_.tokenizer.eos_ids();

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scoring tasks under routes.
 //
+// Answers are joined to their sources as rows of training are (data/join.h), under the same options; the tokens that
+// training would learn are scored.
+//
 // A task whose examples list options is ranked: each option's log-likelihood after the prompt, per token (`accuracy`)
-// and summed
-// (`accuracy_sum`), end-of-sequence not counted, the first option winning ties. Other tasks are generated greedily to
-// the end of the first line: `exact_match`, `rouge_l`. Every task also gets `perplexity` of its targets,
-// end-of-sequence included. A prompt is computed once; its options continue from its keys and values.
+// and summed (`accuracy_sum`), end-of-sequence not counted, the first option winning ties. Other tasks are generated
+// greedily to the end of the first line: `exact_match`, `rouge_l`. Every task also gets `perplexity` of its targets,
+// end-of-sequence included where it is appended. A prompt is computed once; its options continue from its keys and
+// values.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +29,8 @@ namespace quiver::evaluation {
 
 struct EvaluateOptions {
   data::Split split = data::Split::test;
-  std::int64_t limit = 0;  ///< the first N rows of each task; 0: all
-  data::JoinOptions join;
+  std::int64_t limit = 0;            ///< the first N rows of each task; 0: all
+  data::JoinOptions join;            ///< those that the experts were trained with; whole_sequence_loss is not read
   std::int64_t max_new_tokens = 64;  ///< of a generated answer
   std::int64_t batch_tokens = 2048;  ///< prompt tokens computed at once; memory grows with it
   /// A task without options whose training rows have at most this many different targets is ranked among them. 0:
@@ -53,7 +56,8 @@ struct EvaluateInputs {
   Progress& progress;
 };
 
-/// The rows of `task` under `router`, called `route` in the results.
+/// The rows of `task` under `router`, called `route` in the results. Throws Error{unsupported} where an end is to be
+/// appended and the tokenizer names none.
 Evaluation evaluate(const EvaluateInputs& inputs, const data::Task& task, const routing::Router& router,
                     const std::string& route, const EvaluateOptions& options);
 

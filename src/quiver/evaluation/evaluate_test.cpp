@@ -25,7 +25,7 @@ using Ids = std::vector<std::int32_t>;
 constexpr std::int32_t kNewline = 0, kEnd = 95;
 
 /// A tokenizer for the tiny model's 96 ids: a line break, a space, letters, digits, pairs of letters, an end.
-text::Tokenizer tiny_tokenizer() {
+text::Tokenizer tiny_tokenizer(Ids ends = {kEnd}) {
   text::TokenizerParts parts;
   auto& pieces = parts.vocabulary.pieces;
   for (const char c : std::string("\n abcdefghijklmnopqrstuvwxyz0123456789")) pieces.emplace_back(1, c);
@@ -37,7 +37,7 @@ text::Tokenizer tiny_tokenizer() {
     }
   }
   parts.added.push_back({.id = kEnd, .content = "<end>", .special = true});
-  parts.eos_ids = {kEnd};
+  parts.eos_ids = std::move(ends);
   return text::Tokenizer(std::move(parts), "test");
 }
 
@@ -335,6 +335,86 @@ TEST_F(TinyEvaluation, FewLabelsOfTheTrainingRowsAreRankedOnRequest) {
   options.label_limit = 2;
   options.max_new_tokens = 2;
   EXPECT_EQ(headline(evaluated(base, options).results)->metric, "exact_match") << "three labels are too many for two";
+}
+
+TEST_F(TinyEvaluation, AnswersAreScoredAsTrainingJoinsThem) {
+  using Join = data::JoinOptions;
+  const std::vector<Join> rules{
+      {.separator = Join::Separator::none, .tokenise = Join::Tokenise::joint},
+      {.separator = Join::Separator::none, .tokenise = Join::Tokenise::joint, .mask = Join::Mask::source_alone},
+      {.separator = Join::Separator::mttl_space, .tokenise = Join::Tokenise::joint, .truncate_jointly = true},
+      {.max_tokens = 9, .whole_sequence_loss = true},
+  };
+  for (int i = 0; i < 4; ++i) {
+    data::Example example;
+    example.source = words(3) + "a";
+    example.options = {"lo" + words(1), "zeb", "lo"};  // "al" and "az" are tokens
+    example.target = example.options[static_cast<std::size_t>(i) % 3];
+    example.split = data::Split::test;
+    task_.examples.push_back(example);
+  }
+  const auto encode = [&](std::string_view text) { return tokenizer_.encode(text); };
+  const routing::ConstantRouter expert(bank_, {{0, 1.0f}});
+  const auto scored = [&](const std::string& source, const std::string& answer, const Join& joined) {
+    const auto row = data::join_texts(source, answer, encode, kEnd, joined);
+    const auto border = row.ids.begin() + row.target_begin;
+    return std::pair(log_likelihood({row.ids.begin(), border}, {border, row.ids.end()}, expert),
+                     static_cast<double>(row.ids.end() - border));
+  };
+  for (std::size_t r = 0; r < rules.size(); ++r) {
+    EvaluateOptions options;
+    options.join = rules[r];
+    auto target_rules = rules[r];
+    target_rules.whole_sequence_loss = false;
+    auto option_rules = target_rules;
+    option_rules.append_eos = false;
+    const auto got = evaluated(expert, options);
+    for (std::size_t i = 0; i < task_.examples.size(); ++i) {
+      const auto& e = task_.examples[i];
+      const auto [likelihood, tokens] = scored(e.source, e.target, target_rules);
+      EXPECT_NEAR(got.samples[i].scores.at("target_log_likelihood"), likelihood, kNear)
+          << "rules " << r << " row " << i;
+      EXPECT_EQ(got.samples[i].scores.at("target_tokens"), tokens);
+      std::vector<double> means;
+      for (const auto& option : e.options) {
+        const auto [sum, count] = scored(e.source, option, option_rules);
+        means.push_back(sum / count);
+      }
+      const auto best = std::max_element(means.begin(), means.end()) - means.begin();
+      EXPECT_EQ(got.samples[i].prediction, e.options[static_cast<std::size_t>(best)]) << "rules " << r << " row " << i;
+    }
+  }
+  const auto row = data::join_texts("ca", "lo", encode, kEnd, rules[0]);
+  EXPECT_EQ(row.ids, (Ids{tokenizer_.encode("c")[0], tokenizer_.encode("al")[0], tokenizer_.encode("o")[0], kEnd}))
+      << "or no token spans a border here";
+  EXPECT_GT(data::join_texts(task_.examples[0].source, "lo", encode, kEnd, rules[3]).dropped_tokens, 0);
+}
+
+TEST_F(TinyEvaluation, ATargetEndsAsTheRulesAndTheTokenizerSay) {
+  const routing::ConstantRouter base(bank_, {});
+  data::Example example;
+  example.source = "ab";
+  example.target = "cd";
+  example.options = {"cd", "e"};
+  example.split = data::Split::test;
+  task_.examples = {example};
+  tokenizer_ = tiny_tokenizer({});
+  try {
+    evaluated(base);
+    ADD_FAILURE() << "expected an Error: there is no token to end the target with";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+    EXPECT_NE(std::string(error.what()).find("--no-eos"), std::string::npos) << error.what();
+  }
+  EvaluateOptions options;
+  options.join.append_eos = false;
+  for (const Ids& ends : {Ids{}, Ids{kEnd}}) {
+    tokenizer_ = tiny_tokenizer(ends);
+    const auto scores = evaluated(base, options).samples[0].scores;
+    EXPECT_EQ(scores.at("target_tokens"), 2);
+    EXPECT_NEAR(scores.at("target_log_likelihood"), log_likelihood(prompt_of(example), tokenizer_.encode("cd"), base),
+                kNear);
+  }
 }
 
 TEST_F(TinyEvaluation, WhatCannotBeScoredIsRefused) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/library/library.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
@@ -19,13 +22,33 @@ constexpr std::size_t kKeyDigits = 16;
 
 fs::path manifest_path(const fs::path& folder) { return folder / "library.json"; }
 
+/// Tells the folder at `path` from one that takes its place. The number alone would not: it is given again.
+auto version_of(const fs::path& path) {
+  struct stat status {};
+  stat(path.c_str(), &status);  // zeros where there is none
+  return std::tuple(status.st_ino, status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
+}
+
+/// What `read` returns. Where it failed while the folder was replaced, its files were of two versions: it reads again.
+template <typename Read>
+auto read_one_version(const fs::path& folder, Read read) {
+  for (;;) {
+    const auto version = version_of(folder);
+    try {
+      return read();
+    } catch (const Error&) {
+      if (version_of(folder) == version) throw;
+    }
+  }
+}
+
 }  // namespace
 
 void check_expert_name(const std::string& name) {
   const auto allowed = [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; };
   QUIVER_CHECK(!name.empty() && name.size() <= 128 && name[0] != '.' && std::all_of(name.begin(), name.end(), allowed),
                usage, "expert name",
-               "'{}', expected letters, digits, '.', '_' or '-', not starting with a dot, at most 128", name);
+               "{:?}, expected letters, digits, '.', '_' or '-', not starting with a dot, at most 128", name);
 }
 
 Library Library::open(const fs::path& folder) {
@@ -43,13 +66,16 @@ Library Library::open(const fs::path& folder) {
   return library;
 }
 
-Library Library::open_or_create(const fs::path& folder, const std::string& base_model, const std::string& fingerprint) {
+Library Library::open_or_create(const fs::path& folder, const std::string& base_model, const std::string& fingerprint,
+                                bool allow_other_base) {
   const FileLock lock(folder / ".lock");
   if (!fs::exists(manifest_path(folder))) {
     const json manifest{{"format", kFormatVersion}, {"base_model", base_model}, {"fingerprint", fingerprint}};
     write_file_atomically(manifest_path(folder), manifest.dump(2) + "\n");
   }
-  return open(folder);
+  auto library = open(folder);
+  check_base(library, fingerprint, allow_other_base);
+  return library;
 }
 
 fs::path Library::expert_folder(const std::string& name) const { return folder_ / "experts" / name; }
@@ -70,17 +96,21 @@ bool Library::contains(const std::string& name) const { return fs::exists(expert
 
 ExpertInfo Library::info(const std::string& name) const {
   check_expert_name(name);
-  QUIVER_CHECK(contains(name), usage, "expert " + name, "not in {}{}", folder_.string(), suggestion(name, names()));
-  return read_expert_file(expert_folder(name), name);
+  return read_one_version(expert_folder(name), [&] {
+    QUIVER_CHECK(contains(name), usage, "expert " + name, "not in {}{}", folder_.string(), suggestion(name, names()));
+    return read_expert_file(expert_folder(name), name);
+  });
 }
 
 adapter::Adapter Library::load(const std::string& name) const {
-  const auto known = info(name);
-  auto adapter = adapter::read_peft(expert_folder(name));
-  QUIVER_CHECK(
-      adapter::identity(adapter) == known.identity, mismatch, expert_folder(name).string(),
-      "the factors are not those that expert.json was written for; 'quiver library verify' lists what changed");
-  return adapter;
+  return read_one_version(expert_folder(name), [&] {
+    const auto known = info(name);
+    auto adapter = adapter::read_peft(expert_folder(name));
+    QUIVER_CHECK(
+        adapter::identity(adapter) == known.identity, mismatch, expert_folder(name).string(),
+        "the factors are not those that expert.json was written for; 'quiver library verify' lists what changed");
+    return adapter;
+  });
 }
 
 void Library::save(ExpertInfo info, const adapter::Adapter& adapter, bool replace) const {
@@ -97,8 +127,8 @@ void Library::save(ExpertInfo info, const adapter::Adapter& adapter, bool replac
 }
 
 void Library::remove(const std::string& name) const {
-  info(name);
   const FileLock lock(folder_ / ".lock");
+  info(name);
   fs::create_directories(folder_ / "removed");
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const auto stamp = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();

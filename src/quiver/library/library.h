@@ -40,8 +40,9 @@ class Library {
  public:
   /// Throws Error{not_found} where there is none, Error{format|unsupported} where library.json is not one of ours.
   static Library open(const fs::path& folder);
-  /// Opens it, or makes an empty one over the base model. Throws Error{mismatch} where it is over another base.
-  static Library open_or_create(const fs::path& folder, const std::string& base_model, const std::string& fingerprint);
+  /// Opens it, or makes an empty one over the base model. Throws Error{mismatch} as check_base does.
+  static Library open_or_create(const fs::path& folder, const std::string& base_model, const std::string& fingerprint,
+                                bool allow_other_base = false);
 
   const fs::path& folder() const { return folder_; }
   const std::string& base_model() const { return base_model_; }

@@ -2,7 +2,6 @@
 #include "quiver/model/model.h"
 
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/linear.h>
 
 #include <algorithm>
 
@@ -63,7 +62,7 @@ at::Tensor LanguageModel::forward(const PackedBatch& batch, ExpertSource* expert
 }
 
 at::Tensor LanguageModel::logits(const at::Tensor& hidden) const {
-  return at::linear(hidden, weights_.head).to(at::kFloat);
+  return ops::frozen_linear(hidden, weights_.head, {}).to(at::kFloat);
 }
 
 }  // namespace quiver::model

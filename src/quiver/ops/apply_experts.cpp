@@ -19,30 +19,14 @@
 
 #include "quiver/base/error.h"
 #include "quiver/kernels/scatter_rows.h"
+#include "quiver/ops/expert_pieces.h"
+#include "quiver/ops/kernel_sweep.h"
 
 namespace quiver::ops {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-/// One group of one site, ready to compute: its factors in the compute dtype.
-struct Piece {
-  const SiteUse* site = nullptr;
-  const MixGroup* group = nullptr;
-  const LoraFactors* factors = nullptr;
-};
-
-/// Calls visit(piece) for each group whose expert touches its site.
-template <typename Visit>
-void for_each_piece(const std::vector<SiteUse>& sites, Visit visit) {
-  for (const auto& site : sites) {
-    for (const auto& group : site.mix->groups) {
-      const auto& factors = site.bank->experts[static_cast<std::size_t>(group.expert)];
-      if (factors.a.defined()) visit(Piece{&site, &group, &factors});
-    }
-  }
-}
 
 void check(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites) {
   QUIVER_CHECK(x.dim() == 2 && y.dim() == 2 && x.size(0) == y.size(0), mismatch, "apply_experts",
@@ -300,7 +284,7 @@ at::Tensor apply_experts(const at::Tensor& x, at::Tensor y, const std::vector<Si
       std::any_of(sites.begin(), sites.end(), [](const auto& s) { return s.combine == Combine::factors; });
   if (factors) return apply_experts_reference(x, y, sites);
   if (!c10::GradMode::is_enabled()) {
-    add_outputs(x, y, sites, nullptr);
+    if (!add_outputs_by_kernels(x, y, sites)) add_outputs(x, y, sites, nullptr);
     return y;
   }
   auto plan = std::make_shared<Plan>();

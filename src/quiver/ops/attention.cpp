@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/ops/attention.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <c10/core/GradMode.h>
+
+#include <cmath>
 #include <limits>
 #include <map>
 
 #include "quiver/base/error.h"
+#include "quiver/kernels/table.h"
+#include "quiver/ops/kernel_dispatch.h"
 
 namespace quiver::ops {
 namespace {
@@ -46,6 +53,40 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                           square && shape.count > 1);
 }
 
+/// True where each row is one new token after a history, and nothing is differentiated: a step of decoding.
+bool is_decoding(const at::Tensor& q, const std::vector<AttentionRow>& rows) {
+  if (c10::GradMode::is_enabled() || !kernels_serve(q) || q.size(0) != static_cast<std::int64_t>(rows.size()))
+    return false;
+  return std::all_of(rows.begin(), rows.end(), [](const auto& row) {
+    return row.count == 1 && row.keys.defined() && kernels_serve(row.keys) && kernels_serve(row.values);
+  });
+}
+
+/// One query a row. Heads are shared out among threads; nothing is copied, not even for heads that share keys.
+at::Tensor decode_attention(const at::Tensor& q, const std::vector<AttentionRow>& rows) {
+  const auto heads = q.size(1), width = q.size(2);
+  const auto dense = q.contiguous();
+  auto out = at::empty({q.size(0), heads * width}, q.options());
+  with_element(q.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    at::parallel_for(0, q.size(0) * heads, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> scores;
+      for (std::int64_t i = begin; i < end; ++i) {
+        const auto& row = rows[static_cast<std::size_t>(i / heads)];
+        const auto group = heads / row.keys.size(0), count = row.keys.size(1);
+        const auto keys = row.keys.select(0, i % heads / group), values = row.values.select(0, i % heads / group);
+        scores.resize(static_cast<std::size_t>(count));
+        const auto at = (row.begin * heads + i % heads) * width;
+        kernels::attend_one(kernels::AttendOne<T>{entries<T>(dense) + at, entries<T>(keys), entries<T>(values),
+                                                  keys.stride(0), values.stride(0), count, width,
+                                                  static_cast<float>(1.0 / std::sqrt(static_cast<double>(width))),
+                                                  scores.data(), writable_entries<T>(out) + at});
+      }
+    });
+  });
+  return out;
+}
+
 }  // namespace
 
 at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -53,6 +94,7 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
   const auto heads = q.size(1), width = q.size(2);
   QUIVER_CHECK(heads % k.size(1) == 0, mismatch, "attention", "{} query heads are not a multiple of {} kv heads", heads,
                k.size(1));
+  if (is_decoding(q, rows)) return decode_attention(q, rows);
   std::map<Shape, std::vector<const AttentionRow*>> by_shape;
   for (const auto& row : rows) {
     if (row.count) by_shape[{row.count, row.keys.defined() ? row.keys.size(1) - row.count : 0}].push_back(&row);

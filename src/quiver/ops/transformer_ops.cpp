@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/ops/transformer_ops.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -8,7 +9,11 @@
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/silu_backward.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include "quiver/kernels/table.h"
+#include "quiver/ops/kernel_dispatch.h"
 
 namespace quiver::ops {
 namespace {
@@ -16,13 +21,33 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+constexpr std::int64_t kRowsAThread = 16;
+
+/// (x / rms(x) * weight, 1 / rms(x) [T, 1])
+std::pair<at::Tensor, at::Tensor> normed(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  if (!kernels_serve(x) || !x.is_contiguous() || weight.scalar_type() != x.scalar_type()) {
+    const auto wide = x.to(at::kFloat);
+    const auto inverse = wide.pow(2).mean(-1, true).add_(epsilon).rsqrt_();
+    return {(wide * inverse).mul_(weight).to(x.scalar_type()), inverse};
+  }
+  auto out = at::empty_like(x);
+  auto inverse = at::empty({x.size(0), 1}, at::kFloat);
+  with_element(x.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    const kernels::NormRows<T> norm{
+        entries<T>(x), entries<T>(weight),         writable_entries<T>(out), inverse.data_ptr<float>(),
+        x.size(1),     static_cast<float>(epsilon)};
+    at::parallel_for(0, x.size(0), kRowsAThread, [&](auto begin, auto end) { kernels::norm_rows(norm, begin, end); });
+  });
+  return {out, inverse};
+}
+
 /// Saves x and 1/rms; the weight is frozen.
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-    const auto wide = x.to(at::kFloat);
-    const auto inverse = wide.pow(2).mean(-1, true).add_(epsilon).rsqrt_();
+    const auto [out, inverse] = normed(x, weight, epsilon);
     context->save_for_backward({x, inverse, weight});
-    return (wide * inverse).mul_(weight).to(x.scalar_type());
+    return out;
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     // y = n w with n = x r: dx = r (g w - n mean(g w n)).
@@ -54,6 +79,24 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
 
 at::Tensor rotated(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine, bool backward) {
   const auto half = x.size(-1) / 2;
+  if (kernels_serve(x)) {
+    auto out = at::empty(x.sizes(), x.options());
+    with_element(x.scalar_type(), [&](auto element) {
+      using T = decltype(element);
+      const kernels::RotateHalf<T> rotation{entries<T>(x),
+                                            x.stride(0),
+                                            x.stride(1),
+                                            writable_entries<T>(out),
+                                            x.size(1),
+                                            half,
+                                            entries<float>(cosine),
+                                            entries<float>(sine),
+                                            backward ? -1.0f : 1.0f};
+      at::parallel_for(0, x.size(0), kRowsAThread,
+                       [&](auto begin, auto end) { kernels::rotate_half(rotation, begin, end); });
+    });
+    return out;
+  }
   const auto a = x.narrow(-1, 0, half), b = x.narrow(-1, half, half);
   const auto c = cosine.unsqueeze(1).to(x.scalar_type()), s = sine.unsqueeze(1).to(x.scalar_type());
   auto out = at::empty(x.sizes(), x.options());
@@ -76,19 +119,46 @@ struct RotateHalf : torch::autograd::Function<RotateHalf> {
   }
 };
 
+bool differentiates(const at::Tensor& x) { return c10::GradMode::is_enabled() && x.requires_grad(); }
+
+/// Up to here streaming the weight once beats the GEMM, which packs it first (docs/performance.md).
+constexpr std::int64_t kFewRows = 8;
+constexpr std::int64_t kOutputsAThread = 64;
+
 }  // namespace
 
+at::Tensor dot_rows(const at::Tensor& x, const at::Tensor& w) {
+  auto y = at::empty({x.size(0), w.size(0)}, at::kFloat);
+  with_element(x.scalar_type(), [&](auto x_element) {
+    with_element(w.scalar_type(), [&](auto w_element) {
+      using X = decltype(x_element);
+      using W = decltype(w_element);
+      const kernels::DotRows<X, W> product{entries<X>(x), x.stride(0), {nullptr, 0, x.size(0)}, entries<W>(w),
+                                           w.stride(0),   x.size(1),   y.data_ptr<float>(),     y.stride(0)};
+      at::parallel_for(0, w.size(0), kOutputsAThread,
+                       [&](auto begin, auto end) { kernels::dot_rows(product, begin, end); });
+    });
+  });
+  return y;
+}
+
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  if (!differentiates(x)) return normed(x, weight, epsilon).first;
   return RmsNorm::apply(x, weight, epsilon);
 }
 
 at::Tensor rotate_half(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine) {
+  if (!differentiates(x)) return rotated(x, cosine, sine, false);
   return RotateHalf::apply(x, cosine, sine);
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) { return Swiglu::apply(gate_up); }
 
 at::Tensor frozen_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (x.size(0) <= kFewRows && !differentiates(x) && kernels_serve(x) && kernels_serve(weight)) {
+    const auto y = dot_rows(x, weight).to(x.scalar_type());
+    return bias.defined() ? y.add(bias) : y;
+  }
   return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
 }
 

@@ -21,4 +21,7 @@ at::Tensor swiglu(const at::Tensor& gate_up);
 /// x W^T for a frozen W: only x gets a gradient. x: [T, in], weight: [out, in], bias: [out] or undefined.
 at::Tensor frozen_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
+/// x W^T in float32 for few rows x: W is read once, where a GEMM would pack it. No gradient; where kernels_serve both.
+at::Tensor dot_rows(const at::Tensor& x, const at::Tensor& w);
+
 }  // namespace quiver::ops

@@ -21,17 +21,35 @@ struct ArrowOptions {
   ops::Combine combine = ops::Combine::outputs;
 };
 
+/// The prototypes of all sites in one piece of memory, in the order of the sites: those of sites that share an input
+/// (q, k, v; gate, up) are one matrix without a copy.
+class PrototypeTable {
+ public:
+  /// of_sites: per site [E, in].
+  explicit PrototypeTable(const std::vector<at::Tensor>& of_sites);
+  /// float32 [sites * E, in] of neighbouring sites of one input.
+  at::Tensor side_by_side(const std::vector<model::SiteColumns>& sites) const;
+
+ private:
+  struct Shape {
+    std::int64_t offset, experts, in;
+  };
+  at::Tensor all_;
+  std::vector<Shape> shapes_;
+};
+
 class ArrowRouter : public Router {
  public:
   /// prototypes: per site of the bank's model, float32 [E, in].
-  ArrowRouter(std::shared_ptr<const adapter::Bank> bank, std::vector<at::Tensor> prototypes, ArrowOptions options);
+  ArrowRouter(std::shared_ptr<const adapter::Bank> bank, const std::vector<at::Tensor>& prototypes,
+              ArrowOptions options);
   std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch,
                                             const std::vector<std::string>&) const override;
 
  private:
   friend class ArrowSource;
   std::shared_ptr<const adapter::Bank> bank_;
-  std::vector<at::Tensor> prototypes_;
+  PrototypeTable prototypes_;
   ArrowOptions options_;
 };
 
