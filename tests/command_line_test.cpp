@@ -84,6 +84,18 @@ class CommandLine : public testing::Test {
   fs::path folder_;
 };
 
+TEST_F(CommandLine, KernelsCanBeForcedAndAWrongNameIsOneLine) {
+  setenv("QUIVER_FORCE_ISA", "baseline", 1);
+  const auto forced = run("info --json");
+  setenv("QUIVER_FORCE_ISA", "mmx", 1);
+  const auto wrong = run("info");
+  unsetenv("QUIVER_FORCE_ISA");
+  EXPECT_EQ(json::parse(forced.output)["kernels"], "baseline");
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_NE(wrong.errors.find("'mmx', this machine has baseline"), std::string::npos) << wrong.errors;
+  EXPECT_EQ(std::count(wrong.errors.begin(), wrong.errors.end(), '\n'), 1) << wrong.errors;
+}
+
 TEST_F(CommandLine, AnUnknownVerbOptionOrRouteNamesTheNearest) {
   expect_error(run("trian"), 2, "did you mean 'train'");
   expect_error(run(forward("--dtyp float32")), 2, "did you mean '--dtype'");

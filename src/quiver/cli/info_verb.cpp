@@ -23,6 +23,7 @@ void run(const Options& o) {
   nlohmann::json out{{"version", QUIVER_VERSION},
                      {"torch", TORCH_VERSION},
                      {"instruction_sets", kernels::instruction_sets()},
+                     {"kernels", kernels::name(kernels::active_isa())},
                      {"threads", o.model.threads ? o.model.threads : at::get_num_threads()},
                      {"devices", {"cpu"}},
                      {"default_dtype", model::dtype_name(model::default_dtype())}};

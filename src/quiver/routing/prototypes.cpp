@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/routing/prototypes.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/linalg_qr.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
 #include "quiver/tensor_io/safetensors.h"
@@ -34,12 +36,16 @@ std::vector<at::Tensor> compute_prototypes(const adapter::Bank& bank, std::vecto
     out[s] = at::zeros({bank.size(), bank.model_sites()[s].in}, at::kFloat);
     auto sigma = at::zeros({bank.size()}, at::kFloat);
     const auto& experts = bank.site(static_cast<std::int64_t>(s)).experts;
-    for (std::size_t e = 0; e < experts.size(); ++e) {
-      if (!experts[e].a.defined()) continue;
-      const auto prototype = prototype_of(experts[e]);
-      out[s].select(0, static_cast<std::int64_t>(e)).copy_(prototype.direction);
-      sigma[static_cast<std::int64_t>(e)].fill_(prototype.sigma_squared);
-    }
+    at::parallel_for(0, bank.size(), 1, [&](std::int64_t begin, std::int64_t end) {
+      const c10::AutoGradMode no_gradient(false);
+      for (auto e = begin; e < end; ++e) {
+        const auto& factors = experts[static_cast<std::size_t>(e)];
+        if (!factors.a.defined()) continue;
+        const auto prototype = prototype_of(factors);
+        out[s].select(0, e).copy_(prototype.direction);
+        sigma[e].fill_(prototype.sigma_squared);
+      }
+    });
     if (sigma_squared) (*sigma_squared)[s] = sigma;
   }
   progress.update("prototypes", sites, sites, "");
