@@ -150,7 +150,7 @@ QUIVER_INLINE void rotate_half_body(const RotateHalf<T>& k, std::int64_t begin, 
     const float *cosine = k.cosine + t * k.half, *sine = k.sine + t * k.half;
     for (std::int64_t h = 0; h < k.heads; ++h) {
       const T *a = k.x + t * k.token_stride + h * k.head_stride, *b = a + k.half;
-      T *first = k.out + (t * k.heads + h) * 2 * k.half, *second = first + k.half;
+      T *first = k.out + t * k.out_token_stride + h * 2 * k.half, *second = first + k.half;
       std::int64_t c = 0;
       for (; c + V::kEntries <= k.half; c += V::kEntries) {
         const Pair<W> av = V::load(a + c), bv = V::load(b + c), cos = V::load(cosine + c), sin = V::load(sine + c);

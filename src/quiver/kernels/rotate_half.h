@@ -10,14 +10,15 @@ namespace quiver::kernels {
 
 /// (a, b) -> (a cos - b sin, b cos + a sin) with a = x[t, h, :half], b = x[t, h, half:2 half]; sine_sign = -1 turns
 /// back.
-///   x: head h of token t at x + t * token_stride + h * head_stride; out: [tokens, heads, 2 half], dense;
-///   cosine, sine: [tokens, half], float32. In float32, rounded once. No aliasing.
+///   x: head h of token t at x + t * token_stride + h * head_stride; out: the same with its own token stride and its
+///   heads side by side; cosine, sine: [tokens, half], float32. In float32, rounded once. No aliasing.
 template <typename T>
 struct RotateHalf {
   const T* x = nullptr;
   std::int64_t token_stride = 0;
   std::int64_t head_stride = 0;
   T* out = nullptr;
+  std::int64_t out_token_stride = 0;
   std::int64_t heads = 0;
   std::int64_t half = 0;
   const float* cosine = nullptr;

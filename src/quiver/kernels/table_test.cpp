@@ -177,8 +177,9 @@ void check_rotate_half() {
       on_every_isa([&](const Table& table) {
         std::vector<T> out(static_cast<std::size_t>(tokens * heads * 2 * half));
         std::get<RotateHalfKernel<T>*>(table.rotate_half)(
-            {x.data(), token_stride, head_stride, out.data(), heads, half, cosine.data(), sine.data(), sign}, 0,
-            tokens);
+            {x.data(), token_stride, head_stride, out.data(), heads * 2 * half, heads, half, cosine.data(), sine.data(),
+             sign},
+            0, tokens);
         for (std::int64_t t = 0; t < tokens; ++t) {
           for (std::int64_t h = 0; h < heads; ++h) {
             for (std::int64_t c = 0; c < half; ++c) {
@@ -251,7 +252,7 @@ TEST(Bfloat16, RoundsToNearestEvenAndKeepsNaN) {
     std::vector<float> one(16, 1.0f), zero(16, 0.0f);
     for (std::size_t i = 0; i < values.size(); ++i) narrow(values[i], x[i]);
     std::get<RotateHalfKernel<Bfloat16>*>(table_of(isa).rotate_half)(
-        {x.data(), 32, 32, out.data(), 1, 16, one.data(), zero.data(), 1.0f}, 0, 1);
+        {x.data(), 32, 32, out.data(), 32, 1, 16, one.data(), zero.data(), 1.0f}, 0, 1);
     for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(out[i].bits, x[i].bits) << name(isa) << i;
     EXPECT_TRUE(std::isnan(widen(out[3])));
   }

@@ -31,9 +31,7 @@ at::Tensor attention(const DecoderLayer& layer, const at::Tensor& x, const Layer
   const auto tokens = x.size(0), width = c.config.head_width;
   const auto heads = c.config.heads, kv_heads = c.config.kv_heads;
   const auto qkv = layer.query_key_value.forward(x, c.experts).view({tokens, heads + 2 * kv_heads, width});
-  const auto rotated = ops::rotate_half(qkv.narrow(1, 0, heads + kv_heads), c.angles.cosine, c.angles.sine);
-  const auto q = rotated.narrow(1, 0, heads), k = rotated.narrow(1, heads, kv_heads);
-  const auto v = qkv.narrow(1, heads + kv_heads, kv_heads);
+  const auto [q, k, v] = ops::part_rotated(qkv, heads, c.angles.cosine, c.angles.sine);
   return layer.output.forward(ops::packed_attention(q, k, v, attention_rows(k, v, c)), c.experts);
 }
 

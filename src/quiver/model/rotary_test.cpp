@@ -3,6 +3,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
@@ -35,7 +36,8 @@ double plain_frequency(std::int64_t i, double base = 10000.0, std::int64_t width
 /// x [T, H, kWidth], token t turned as at positions[t].
 at::Tensor turned(const RotaryTable& table, const at::Tensor& x, const std::vector<std::int64_t>& positions) {
   const auto angles = table.at_positions(at::tensor(positions, at::kLong));
-  return ops::rotate_half(x, angles.cosine, angles.sine);
+  const auto other = x.narrow(1, 0, 1);
+  return ops::part_rotated(at::cat({x, other, other}, 1), x.size(1), angles.cosine, angles.sine).q;
 }
 
 double frequency(const RotaryTable& table, std::int64_t i) { return table.frequencies()[i].item<double>(); }

@@ -43,6 +43,14 @@ struct Shape {
   auto operator<=>(const Shape&) const = default;
 };
 
+/// True where each row begins where the one before ends.
+bool are_neighbours(const std::vector<const AttentionRow*>& rows) {
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    if (rows[i]->begin != rows[i - 1]->begin + rows[i - 1]->count) return false;
+  }
+  return true;
+}
+
 /// Rows of one shape, attended in one call: q [N, H, L, D].
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Shape& shape) {
   const bool square = shape.past == 0;
@@ -105,7 +113,15 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
   std::map<std::int64_t, std::int64_t> begin_in_parts;
   std::int64_t covered = 0;
   for (const auto& [shape, members] : by_shape) {
-    const auto stack = [&](const at::Tensor& all, at::Tensor AttentionRow::*history) {
+    const bool neighbours = shape.past == 0 && are_neighbours(members);
+    const auto stack = [&, &shape = shape, &members = members](const at::Tensor& all,
+                                                               at::Tensor AttentionRow::*history) {
+      const auto count = static_cast<std::int64_t>(members.size());
+      if (neighbours) {  // a view
+        return all.narrow(0, members[0]->begin, count * shape.count)
+            .view({count, shape.count, all.size(1), width})
+            .transpose(1, 2);
+      }
       std::vector<at::Tensor> each;
       for (const auto* row : members) {
         const bool own = history == nullptr || !(row->*history).defined();
@@ -120,7 +136,8 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
       covered += row->count;
     }
   }
-  if (parts.size() == 1 && covered == q.size(0) && rows.size() == 1) return parts[0];
+  const bool in_order = parts.size() == 1 && are_neighbours(by_shape.begin()->second);
+  if (in_order && covered == q.size(0)) return parts[0];
 
   const auto stacked = at::cat(parts, 0);
   std::vector<at::Tensor> ordered;

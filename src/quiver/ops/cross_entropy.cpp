@@ -2,6 +2,7 @@
 #include "quiver/ops/cross_entropy.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -30,9 +31,10 @@ struct HeadCrossEntropy : torch::autograd::Function<HeadCrossEntropy> {
       auto logits = at::linear(hidden.narrow(0, begin, n), head).to(at::kFloat);
       const auto label = labels.narrow(0, begin, n).unsqueeze(1);
       const auto weight = weights.narrow(0, begin, n).unsqueeze(1);
-      const auto normaliser = at::logsumexp(logits, {1}, true);
-      loss += ((normaliser - logits.gather(1, label)) * weight).sum().to(at::kDouble);
-      logits.sub_(normaliser).exp_().mul_(weight).scatter_add_(1, label, weight.neg());  // becomes d loss / d logits
+      const auto largest = at::amax(logits, {1}, true), of_label = logits.gather(1, label);
+      const auto sum = logits.sub_(largest).exp_().sum(1, true);
+      loss += ((sum.log() + largest - of_label) * weight).sum().to(at::kDouble);
+      logits.mul_(weight / sum).scatter_add_(1, label, weight.neg());  // becomes d loss / d logits
       gradient.narrow(0, begin, n).copy_(at::mm(logits.to(head.scalar_type()), head));
     }
     context->save_for_backward({gradient});
@@ -48,6 +50,8 @@ struct HeadCrossEntropy : torch::autograd::Function<HeadCrossEntropy> {
 
 at::Tensor head_cross_entropy(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& labels,
                               const at::Tensor& weights, std::int64_t chunk) {
+  const bool differentiates = c10::GradMode::is_enabled() && hidden.requires_grad();
+  if (!differentiates) return head_log_likelihood(hidden, head, labels, nullptr, chunk).mul_(weights).sum().neg_();
   return HeadCrossEntropy::apply(hidden, head, labels, weights, chunk);
 }
 

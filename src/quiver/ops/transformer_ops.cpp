@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/linear.h>
@@ -77,45 +78,56 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
   }
 };
 
-at::Tensor rotated(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine, bool backward) {
-  const auto half = x.size(-1) / 2;
-  if (kernels_serve(x)) {
-    auto out = at::empty(x.sizes(), x.options());
-    with_element(x.scalar_type(), [&](auto element) {
-      using T = decltype(element);
-      const kernels::RotateHalf<T> rotation{entries<T>(x),
-                                            x.stride(0),
-                                            x.stride(1),
-                                            writable_entries<T>(out),
-                                            x.size(1),
-                                            half,
-                                            entries<float>(cosine),
-                                            entries<float>(sine),
-                                            backward ? -1.0f : 1.0f};
-      at::parallel_for(0, x.size(0), kRowsAThread,
-                       [&](auto begin, auto end) { kernels::rotate_half(rotation, begin, end); });
-    });
-    return out;
-  }
-  const auto a = x.narrow(-1, 0, half), b = x.narrow(-1, half, half);
-  const auto c = cosine.unsqueeze(1).to(x.scalar_type()), s = sine.unsqueeze(1).to(x.scalar_type());
-  auto out = at::empty(x.sizes(), x.options());
-  auto first = out.narrow(-1, 0, half), second = out.narrow(-1, half, half);
-  const double sign = backward ? -1.0 : 1.0;
-  first.copy_(a * c).addcmul_(b, s, -sign);
-  second.copy_(b * c).addcmul_(a, s, sign);
-  return out;
+/// Heads of x [T, H, D] turned into `out` [T, H, D], whose heads are dense.
+void rotate(const at::Tensor& x, const at::Tensor& out, const at::Tensor& cosine, const at::Tensor& sine,
+            float sine_sign) {
+  with_element(x.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    const kernels::RotateHalf<T> rotation{entries<T>(x),        x.stride(0), x.stride(1),   writable_entries<T>(out),
+                                          out.stride(0),        x.size(1),   x.size(2) / 2, entries<float>(cosine),
+                                          entries<float>(sine), sine_sign};
+    at::parallel_for(0, x.size(0), kRowsAThread,
+                     [&](auto begin, auto end) { kernels::rotate_half(rotation, begin, end); });
+  });
 }
 
-struct RotateHalf : torch::autograd::Function<RotateHalf> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& cosine,
-                            const at::Tensor& sine) {
+/// By plain differentiable calls.
+at::Tensor rotated_by_formula(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine) {
+  const auto half = x.size(-1) / 2;
+  const auto a = x.narrow(-1, 0, half), b = x.narrow(-1, half, half);
+  const auto c = cosine.unsqueeze(1).to(x.scalar_type()), s = sine.unsqueeze(1).to(x.scalar_type());
+  return at::cat({a * c - b * s, b * c + a * s}, -1);
+}
+
+variable_list parted(const at::Tensor& qkv, const at::Tensor& cosine, const at::Tensor& sine, std::int64_t heads) {
+  const auto tokens = qkv.size(0), width = qkv.size(2), kv_heads = (qkv.size(1) - heads) / 2;
+  auto q = at::empty({tokens, heads, width}, qkv.options()), k = at::empty({tokens, kv_heads, width}, qkv.options());
+  rotate(qkv.narrow(1, 0, heads), q, cosine, sine, 1.0f);
+  rotate(qkv.narrow(1, heads, kv_heads), k, cosine, sine, 1.0f);
+  return {q, k, qkv.narrow(1, heads + kv_heads, kv_heads).contiguous()};
+}
+
+/// Its gradient is written in one piece; three slices would each make one of the whole size and add them up.
+struct PartRotated : torch::autograd::Function<PartRotated> {
+  static variable_list forward(AutogradContext* context, const at::Tensor& qkv, const at::Tensor& cosine,
+                               const at::Tensor& sine, std::int64_t heads) {
     context->save_for_backward({cosine, sine});
-    return rotated(x, cosine, sine, false);
+    context->saved_data["heads"] = heads;
+    return parted(qkv, cosine, sine, heads);
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    return {rotated(gradients[0], saved[0], saved[1], true), {}, {}};
+    const auto heads = context->saved_data["heads"].toInt(), kv_heads = gradients[1].size(1);
+    const auto& gq = gradients[0];
+    auto out = at::empty({gq.size(0), heads + 2 * kv_heads, gq.size(2)}, gq.options());
+    const auto turn_back = [&](const at::Tensor& gradient, std::int64_t first) {
+      const auto dense = gradient.stride(-1) == 1 ? gradient : gradient.contiguous();
+      rotate(dense, out.narrow(1, first, gradient.size(1)), saved[0], saved[1], -1.0f);
+    };
+    turn_back(gq, 0);
+    turn_back(gradients[1], heads);
+    out.narrow(1, heads + kv_heads, kv_heads).copy_(gradients[2]);
+    return {out, {}, {}, {}};
   }
 };
 
@@ -147,9 +159,17 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
   return RmsNorm::apply(x, weight, epsilon);
 }
 
-at::Tensor rotate_half(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine) {
-  if (!differentiates(x)) return rotated(x, cosine, sine, false);
-  return RotateHalf::apply(x, cosine, sine);
+QueryKeyValue part_rotated(const at::Tensor& qkv, std::int64_t heads, const at::Tensor& cosine,
+                           const at::Tensor& sine) {
+  const auto kv_heads = (qkv.size(1) - heads) / 2;
+  if (!kernels_serve(qkv)) {
+    return {rotated_by_formula(qkv.narrow(1, 0, heads), cosine, sine),
+            rotated_by_formula(qkv.narrow(1, heads, kv_heads), cosine, sine),
+            qkv.narrow(1, heads + kv_heads, kv_heads)};
+  }
+  const auto parts =
+      differentiates(qkv) ? PartRotated::apply(qkv, cosine, sine, heads) : parted(qkv, cosine, sine, heads);
+  return {parts[0], parts[1], parts[2]};
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) { return Swiglu::apply(gate_up); }

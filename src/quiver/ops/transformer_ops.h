@@ -11,9 +11,15 @@ namespace quiver::ops {
 /// y = x / sqrt(mean(x^2) + epsilon) * weight (Zhang and Sennrich, 2019). x: [T, D], weight: [D].
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 
-/// Rotates the halves of each head by the angle of its position: (a, b) -> (a cos - b sin, b cos + a sin).
-/// x: [T, H, D]; cosine, sine: [T, D/2] float32.
-at::Tensor rotate_half(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine);
+struct QueryKeyValue {
+  at::Tensor q;  ///< [T, H, D]
+  at::Tensor k;  ///< [T, K, D]
+  at::Tensor v;  ///< [T, K, D]
+};
+
+/// Parts qkv [T, H + 2 K, D] and rotates the halves of each head of q and k by the angle of their position:
+/// (a, b) -> (a cos - b sin, b cos + a sin) (rotary positions, Su et al. 2021). cosine, sine: [T, D/2] float32.
+QueryKeyValue part_rotated(const at::Tensor& qkv, std::int64_t heads, const at::Tensor& cosine, const at::Tensor& sine);
 
 /// silu(gate) * up for gate_up = [gate | up]: [T, 2F] -> [T, F] (SwiGLU, Shazeer 2020).
 at::Tensor swiglu(const at::Tensor& gate_up);

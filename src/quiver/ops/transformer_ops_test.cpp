@@ -53,16 +53,21 @@ TEST(TransformerOps, RmsNormEqualsItsFormulaAndGradient) {
         {37, 40});
 }
 
-TEST(TransformerOps, RotateHalfEqualsItsFormulaAndGradientOnASliceOfHeads) {
+TEST(TransformerOps, PartRotatedEqualsItsFormulaAndGradient) {
   const auto angles = at::randn({5, 6});
   const auto cosine = angles.cos(), sine = angles.sin();
-  check([&](const at::Tensor& x) { return rotate_half(x.narrow(1, 1, 3), cosine, sine); },
-        [&](const at::Tensor& x) {
-          const auto c = cosine.to(at::kDouble).unsqueeze(1), s = sine.to(at::kDouble).unsqueeze(1);
-          const auto a = x.narrow(1, 1, 3).narrow(2, 0, 6), b = x.narrow(1, 1, 3).narrow(2, 6, 6);
-          return at::cat({a * c - b * s, b * c + a * s}, 2);
-        },
-        {5, 5, 12});
+  check(
+      [&](const at::Tensor& x) {
+        const auto [q, k, v] = part_rotated(x, 3, cosine, sine);
+        return at::cat({v, k, q}, 1);
+      },
+      [&](const at::Tensor& x) {
+        const auto c = cosine.to(at::kDouble).unsqueeze(1), s = sine.to(at::kDouble).unsqueeze(1);
+        const auto a = x.narrow(1, 0, 5).narrow(2, 0, 6), b = x.narrow(1, 0, 5).narrow(2, 6, 6);
+        const auto turned = at::cat({a * c - b * s, b * c + a * s}, 2);
+        return at::cat({x.narrow(1, 5, 2), turned.narrow(1, 3, 2), turned.narrow(1, 0, 3)}, 1);
+      },
+      {5, 7, 12});
 }
 
 TEST(TransformerOps, SwigluEqualsItsFormulaAndGradient) {
