@@ -3,16 +3,18 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -24,13 +26,20 @@
 namespace quiver::ops {
 namespace {
 
-/// Keys or values of a group of rows, [N, H, S, D], each kv head repeated for its query heads.
+/// Keys or values of a group of rows, [N, K, S, D], each kv head repeated for its query heads: [N, H, S, D].
 at::Tensor repeat_heads(const at::Tensor& kv, std::int64_t heads) {
   const auto groups = heads / kv.size(1);
   if (groups == 1) return kv;
   return kv.unsqueeze(2)
       .expand({kv.size(0), kv.size(1), groups, kv.size(2), kv.size(3)})
       .reshape({kv.size(0), heads, kv.size(2), kv.size(3)});
+}
+
+/// The gradient of repeat_heads: [N, H, S, D] -> [N, K, S, D].
+at::Tensor sum_heads(const at::Tensor& gradient, std::int64_t kv_heads) {
+  const auto groups = gradient.size(1) / kv_heads;
+  if (groups == 1) return gradient;
+  return gradient.reshape({gradient.size(0), kv_heads, groups, gradient.size(2), gradient.size(3)}).sum(2);
 }
 
 /// [count, past + count]: 0 where key j may be seen by query i (j <= past + i), -inf elsewhere.
@@ -43,22 +52,131 @@ struct Shape {
   auto operator<=>(const Shape&) const = default;
 };
 
-/// True where each row begins where the one before ends.
-bool are_neighbours(const std::vector<const AttentionRow*>& rows) {
-  for (std::size_t i = 1; i < rows.size(); ++i) {
-    if (rows[i]->begin != rows[i - 1]->begin + rows[i - 1]->count) return false;
+/// Rows of one shape: they are stacked and attended in one call.
+struct Group {
+  Shape shape;
+  std::vector<const AttentionRow*> rows;
+  bool neighbours = true;  ///< each row begins where the one before ends, so that a stack is a view
+};
+
+std::vector<Group> groups_of(const std::vector<AttentionRow>& rows) {
+  std::map<Shape, Group> by_shape;
+  for (const auto& row : rows) {
+    if (row.count == 0) continue;
+    const Shape shape{row.count, row.keys.defined() ? row.keys.size(1) - row.count : 0};
+    auto& group = by_shape[shape];
+    group.shape = shape;
+    if (!group.rows.empty()) group.neighbours &= row.begin == group.rows.back()->begin + row.count;
+    group.rows.push_back(&row);
   }
-  return true;
+  std::vector<Group> out;
+  for (auto& [shape, group] : by_shape) out.push_back(std::move(group));
+  return out;
 }
 
-/// Rows of one shape, attended in one call: q [N, H, L, D].
-at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Shape& shape) {
-  const bool square = shape.past == 0;
-  const bool masked = !square && shape.count > 1;
-  const std::optional<at::Tensor> mask =
-      masked ? std::optional<at::Tensor>(causal_mask(shape.count, shape.past, q.options())) : std::nullopt;
-  return at::scaled_dot_product_attention(q, repeat_heads(k, q.size(1)), repeat_heads(v, q.size(1)), mask, 0.0,
-                                          square && shape.count > 1);
+/// The group's own tokens of `all` [T, H, D] as [N, H, L, D].
+at::Tensor stacked(const at::Tensor& all, const Group& group) {
+  const auto count = static_cast<std::int64_t>(group.rows.size()), length = group.shape.count;
+  if (group.neighbours) {
+    return all.narrow(0, group.rows[0]->begin, count * length)
+        .view({count, length, all.size(1), all.size(2)})
+        .transpose(1, 2);
+  }
+  std::vector<at::Tensor> each;
+  for (const auto* row : group.rows) each.push_back(all.narrow(0, row->begin, length));
+  return at::stack(each, 0).transpose(1, 2);
+}
+
+/// Keys or values with what the caches hold before them, [N, K, S, D].
+at::Tensor stacked(const at::Tensor& all, at::Tensor AttentionRow::*history, const Group& group) {
+  if (group.shape.past == 0) return stacked(all, group);
+  std::vector<at::Tensor> each;
+  for (const auto* row : group.rows) each.push_back(row->*history);
+  return each.size() == 1 ? each[0].unsqueeze(0) : at::stack(each, 0);
+}
+
+/// Writes [N, H, L, D] to the group's tokens of `all` [T, H, D].
+void put_back(const at::Tensor& of_group, const Group& group, const at::Tensor& all) {
+  if (group.neighbours) {
+    stacked(all, group).copy_(of_group);
+    return;
+  }
+  for (std::size_t i = 0; i < group.rows.size(); ++i)
+    all.narrow(0, group.rows[i]->begin, group.shape.count)
+        .copy_(of_group[static_cast<std::int64_t>(i)].transpose(0, 1));
+}
+
+/// Uninitialised where the groups cover every token, else zeros.
+at::Tensor room_for(const std::vector<Group>& groups, const at::Tensor& like) {
+  std::int64_t covered = 0;
+  for (const auto& group : groups) covered += group.shape.count * static_cast<std::int64_t>(group.rows.size());
+  return covered == like.size(0) ? at::empty(like.sizes(), like.options()) : at::zeros(like.sizes(), like.options());
+}
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// Rows without a history, differentiable. The gradients are written to their tokens in place: as slices of q, k and v,
+/// each row would make gradients of the whole batch's size and add them up.
+struct PackedAttention : torch::autograd::Function<PackedAttention> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            std::vector<AttentionRow> rows) {
+    const auto groups = groups_of(rows);
+    const auto out = room_for(groups, q);
+    std::vector<at::Tensor> saved{q, k, v, out};
+    for (const auto& group : groups) {
+      auto [own, normaliser] =
+          at::_scaled_dot_product_flash_attention_for_cpu(stacked(q, group), repeat_heads(stacked(k, group), q.size(1)),
+                                                          repeat_heads(stacked(v, group), q.size(1)), 0.0, true);
+      put_back(own, group, out);
+      saved.push_back(normaliser);
+    }
+    context->save_for_backward(std::move(saved));
+    std::vector<std::int64_t> places;
+    for (const auto& row : rows) places.insert(places.end(), {row.begin, row.count});
+    context->saved_data["places"] = places;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3];
+    const auto heads = q.size(1), kv_heads = k.size(1);
+    const auto places = context->saved_data["places"].toIntVector();
+    std::vector<AttentionRow> rows;
+    for (std::size_t i = 0; i < places.size(); i += 2) rows.push_back({places[i], places[i + 1], {}, {}});
+    const auto groups = groups_of(rows);
+    const auto g = gradients[0].contiguous();
+    const auto gq = room_for(groups, q), gk = room_for(groups, k), gv = room_for(groups, v);
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      const auto& group = groups[i];
+      const auto [own_q, own_k, own_v] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+          stacked(g, group), stacked(q, group), repeat_heads(stacked(k, group), heads),
+          repeat_heads(stacked(v, group), heads), stacked(out, group), saved[4 + i], 0.0, true);
+      put_back(own_q, group, gq);
+      put_back(sum_heads(own_k, kv_heads), group, gk);
+      put_back(sum_heads(own_v, kv_heads), group, gv);
+    }
+    return {gq, gk, gv, {}};
+  }
+};
+
+/// Without gradients, rows with and without a history.
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                  const std::vector<AttentionRow>& rows) {
+  const auto groups = groups_of(rows);
+  const auto out = room_for(groups, q);
+  for (const auto& group : groups) {
+    const bool square = group.shape.past == 0, several = group.shape.count > 1;
+    const auto mask = !square && several
+                          ? std::optional<at::Tensor>(causal_mask(group.shape.count, group.shape.past, q.options()))
+                          : std::nullopt;
+    const auto own = at::scaled_dot_product_attention(
+        stacked(q, group), repeat_heads(stacked(k, &AttentionRow::keys, group), q.size(1)),
+        repeat_heads(stacked(v, &AttentionRow::values, group), q.size(1)), mask, 0.0, square && several);
+    put_back(own, group, out);
+  }
+  return out;
 }
 
 /// True where each row is one new token after a history, and nothing is differentiated: a step of decoding.
@@ -99,60 +217,16 @@ at::Tensor decode_attention(const at::Tensor& q, const std::vector<AttentionRow>
 
 at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const std::vector<AttentionRow>& rows) {
-  const auto heads = q.size(1), width = q.size(2);
-  QUIVER_CHECK(heads % k.size(1) == 0, mismatch, "attention", "{} query heads are not a multiple of {} kv heads", heads,
-               k.size(1));
+  QUIVER_CHECK(q.size(1) % k.size(1) == 0, mismatch, "attention", "{} query heads are not a multiple of {} kv heads",
+               q.size(1), k.size(1));
   if (is_decoding(q, rows)) return decode_attention(q, rows);
-  std::map<Shape, std::vector<const AttentionRow*>> by_shape;
-  for (const auto& row : rows) {
-    if (row.count) by_shape[{row.count, row.keys.defined() ? row.keys.size(1) - row.count : 0}].push_back(&row);
-  }
-
-  // Groups of equal shape are stacked, attended in one call, and their rows put back in the order of the batch.
-  std::vector<at::Tensor> parts;
-  std::map<std::int64_t, std::int64_t> begin_in_parts;
-  std::int64_t covered = 0;
-  for (const auto& [shape, members] : by_shape) {
-    const bool neighbours = shape.past == 0 && are_neighbours(members);
-    const auto stack = [&, &shape = shape, &members = members](const at::Tensor& all,
-                                                               at::Tensor AttentionRow::*history) {
-      const auto count = static_cast<std::int64_t>(members.size());
-      if (neighbours) {  // a view
-        return all.narrow(0, members[0]->begin, count * shape.count)
-            .view({count, shape.count, all.size(1), width})
-            .transpose(1, 2);
-      }
-      std::vector<at::Tensor> each;
-      for (const auto* row : members) {
-        const bool own = history == nullptr || !(row->*history).defined();
-        each.push_back((own ? all.narrow(0, row->begin, row->count).transpose(0, 1) : row->*history).unsqueeze(0));
-      }
-      return each.size() == 1 ? each[0] : at::cat(each, 0);
-    };
-    const auto out = attend(stack(q, nullptr), stack(k, &AttentionRow::keys), stack(v, &AttentionRow::values), shape);
-    parts.push_back(out.transpose(1, 2).reshape({-1, heads * width}));
-    for (const auto* row : members) {
-      begin_in_parts[row->begin] = covered;
-      covered += row->count;
-    }
-  }
-  const bool in_order = parts.size() == 1 && are_neighbours(by_shape.begin()->second);
-  if (in_order && covered == q.size(0)) return parts[0];
-
-  const auto stacked = at::cat(parts, 0);
-  std::vector<at::Tensor> ordered;
-  std::int64_t next = 0;
-  for (const auto& [begin, at] : begin_in_parts) {
-    std::int64_t count = 0;
-    for (const auto& row : rows) {
-      if (row.begin == begin) count = row.count;
-    }
-    if (begin > next) ordered.push_back(at::zeros({begin - next, heads * width}, q.options()));
-    ordered.push_back(stacked.narrow(0, at, count));
-    next = begin + count;
-  }
-  if (next < q.size(0)) ordered.push_back(at::zeros({q.size(0) - next, heads * width}, q.options()));
-  return at::cat(ordered, 0);
+  const bool differentiates =
+      c10::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
+  const auto flat = [&](const at::Tensor& out) { return out.view({q.size(0), q.size(1) * q.size(2)}); };
+  if (!differentiates) return flat(attend(q, k, v, rows));
+  const bool history = std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.keys.defined(); });
+  QUIVER_CHECK(!history, unsupported, "attention", "rows with a cache have no gradients");
+  return flat(PackedAttention::apply(q, k, v, rows));
 }
 
 }  // namespace quiver::ops

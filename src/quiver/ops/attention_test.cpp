@@ -3,8 +3,10 @@
 
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/repeat_interleave.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
@@ -78,6 +80,34 @@ TEST(PackedAttention, DecodingStepsOfRowsOfUnequalPast) {
     check({1, 1, 1}, {1, 33, 8}, dtype);
     check({1, 2}, {5, 5}, dtype);
   }
+}
+
+TEST(PackedAttention, GradientsAreThoseOfEachRowAlone) {
+  at::manual_seed(5);
+  const auto options = at::TensorOptions().dtype(at::kDouble);
+  // Neighbours of one length, apart ones of another, and two tokens that belong to no row.
+  const std::vector<AttentionRow> rows{{0, 3, {}, {}}, {3, 3, {}, {}}, {6, 2, {}, {}}, {8, 4, {}, {}}, {12, 2, {}, {}}};
+  const auto make = [&](std::int64_t heads) { return at::randn({16, heads, kWidth}, options).set_requires_grad(true); };
+  const auto q = make(kHeads), k = make(kGroups), v = make(kGroups);
+  const auto weights = at::randn({16, kHeads * kWidth}, options);
+  (packed_attention(q, k, v, rows) * weights).sum().backward();
+  const auto gq = q.grad().clone(), gk = k.grad().clone(), gv = v.grad().clone();
+  for (const auto* t : {&q, &k, &v}) t->mutable_grad().reset();
+
+  at::Tensor sum = at::zeros({}, options);
+  const auto repeated = [&](const at::Tensor& t) { return t.repeat_interleave(kHeads / kGroups, 1).transpose(0, 1); };
+  for (const auto& row : rows) {
+    const auto own_q = q.narrow(0, row.begin, row.count).transpose(0, 1);
+    const auto own_k = repeated(k.narrow(0, row.begin, row.count)), own_v = repeated(v.narrow(0, row.begin, row.count));
+    const auto mask = at::full({row.count, row.count}, -1e30, options).triu(1);
+    const auto p = at::softmax(at::matmul(own_q, own_k.transpose(1, 2)) / std::sqrt(kWidth) + mask, 2);
+    const auto out = at::matmul(p, own_v).transpose(0, 1).reshape({row.count, kHeads * kWidth});
+    sum = sum + (out * weights.narrow(0, row.begin, row.count)).sum();
+  }
+  sum.backward();
+  EXPECT_LT((gq - q.grad()).abs().max().item<double>(), 1e-10);
+  EXPECT_LT((gk - k.grad()).abs().max().item<double>(), 1e-10);
+  EXPECT_LT((gv - v.grad()).abs().max().item<double>(), 1e-10);
 }
 
 }  // namespace
