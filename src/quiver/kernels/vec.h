@@ -52,23 +52,13 @@ struct Vec {
     std::memcpy(&v, p, sizeof v);
     return v;
   }
-  /// Lane i is entry first + i * step of the 2 W entries of two vectors.
-  static QUIVER_INLINE Word lanes(std::uint32_t first, std::uint32_t step) {
-    Word out{};
-    for (std::uint32_t i = 0; i < W; ++i) out[i] = first + i * step;
-    return out;
-  }
-  /// Lanes that put parted entries back in order, from entry `first` on.
-  static QUIVER_INLINE Word joined_lanes(std::uint32_t first) {
-    Word out{};
-    for (std::uint32_t i = 0; i < W; ++i) out[i] = (first + i) / 2 + (i % 2) * W;
-    return out;
-  }
-
   static QUIVER_INLINE Pair<W> load(const float* p) {
     const Float first = load_vector(p), second = load_vector(p + W);
-    if constexpr (!Parted) return {first, second};
-    return {__builtin_shuffle(first, second, lanes(0, 2)), __builtin_shuffle(first, second, lanes(1, 2))};
+    if constexpr (Parted) {
+      return part(first, second, std::make_integer_sequence<int, W>{});
+    } else {
+      return {first, second};
+    }
   }
   static QUIVER_INLINE Pair<W> load(const Bfloat16* p) {
     static_assert(Parted);
@@ -77,13 +67,10 @@ struct Vec {
     return {reinterpret_cast<Float>(words << 16), reinterpret_cast<Float>(words & 0xffff0000U)};
   }
   static QUIVER_INLINE void store(float* p, const Pair<W>& v) {
-    Float first = v.a, second = v.b;
-    if constexpr (Parted) {
-      first = __builtin_shuffle(v.a, v.b, joined_lanes(0));
-      second = __builtin_shuffle(v.a, v.b, joined_lanes(W));
-    }
-    std::memcpy(p, &first, sizeof first);
-    std::memcpy(p + W, &second, sizeof second);
+    Pair<W> halves = v;
+    if constexpr (Parted) halves = join(v, std::make_integer_sequence<int, W>{});
+    std::memcpy(p, &halves.a, sizeof halves.a);
+    std::memcpy(p + W, &halves.b, sizeof halves.b);
   }
   static QUIVER_INLINE void store(Bfloat16* p, const Pair<W>& v) {
     static_assert(Parted);
@@ -106,6 +93,17 @@ struct Vec {
   }
 
  private:
+  /// Even and odd entries of two neighbouring vectors.
+  template <int... I>
+  static QUIVER_INLINE Pair<W> part(Float first, Float second, std::integer_sequence<int, I...>) {
+    return {__builtin_shufflevector(first, second, (2 * I)...), __builtin_shufflevector(first, second, (2 * I + 1)...)};
+  }
+  /// The way back.
+  template <int... I>
+  static QUIVER_INLINE Pair<W> join(const Pair<W>& v, std::integer_sequence<int, I...>) {
+    return {__builtin_shufflevector(v.a, v.b, (I / 2 + I % 2 * W)...),
+            __builtin_shufflevector(v.a, v.b, (W / 2 + I / 2 + I % 2 * W)...)};
+  }
   /// bfloat16 in the upper halves: to nearest, ties to even; NaN stays NaN.
   static QUIVER_INLINE Word rounded(Float v) {
     const Word bits = reinterpret_cast<Word>(v);
