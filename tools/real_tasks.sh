@@ -34,7 +34,7 @@ mapfile -t recipe_tasks < <(tasks "${recipe[@]}")
 mapfile -t small_tasks < <(tasks "${small[@]}")
 mapfile -t left_tasks < <(tasks "${left_out[@]}")
 all_tasks=("${recipe_tasks[@]}" "${small_tasks[@]}")
-rows=${ROWS:-60} limit=${LIMIT:-50}
+rows=${ROWS:-60} limit=${LIMIT:-20}
 
 train --library "$out/private" "${recipe_tasks[@]}" --limit 480 --validation-limit 100
 evaluate recipe --library "$out/private" "${recipe_tasks[@]}" --route base --route oracle --limit 100
@@ -43,6 +43,6 @@ train --library "$out/private" "${small_tasks[@]}" --limit 100 --validation-limi
 train --library "$out/mbc" "${all_tasks[@]}" --clusters "$out/private" --limit "$rows" --validation-limit 8
 train --library "$out/shared" "${all_tasks[@]}" --name shared --limit "$rows" --validation-limit 8
 evaluate private --library "$out/private" "${all_tasks[@]}" "${left_tasks[@]}" --route base --route uniform --route arrow \
-  --route oracle --limit "$limit" --max-new-tokens 24 --report "$out/report.html"
-evaluate mbc --library "$out/mbc" "${all_tasks[@]}" "${left_tasks[@]}" --route arrow --limit "$limit" --max-new-tokens 24
-evaluate shared --library "$out/shared" "${all_tasks[@]}" "${left_tasks[@]}" --route expert:shared --limit "$limit" --max-new-tokens 24
+  --route oracle --limit "$limit" --max-new-tokens 16 --report "$out/report.html"
+evaluate mbc --library "$out/mbc" "${all_tasks[@]}" "${left_tasks[@]}" --route arrow --limit "$limit" --max-new-tokens 16
+evaluate shared --library "$out/shared" "${all_tasks[@]}" "${left_tasks[@]}" --route expert:shared --limit "$limit" --max-new-tokens 16
