@@ -17,11 +17,14 @@
 
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
+#include "quiver/tensor_io/test_files.h"
 
 namespace quiver::library {
 namespace {
 
 using nlohmann::json;
+using tensor_io::error_of;
+using tensor_io::expect_error;
 using Names = std::vector<std::string>;
 
 const std::string kFingerprint(64, 'a'), kOther(64, 'b');
@@ -37,27 +40,6 @@ adapter::Adapter adapter_of(float value) {
 float value_of(const adapter::Adapter& adapter) { return adapter.sites.at("layers.0.q_proj").a[0][0].item<float>(); }
 
 ExpertInfo info_of(const std::string& name) { return {name, {"task of " + name}, kFingerprint, "", {}, {}}; }
-
-/// The Error that `action` throws, whose message must be one line that begins with where it happened.
-template <typename Action>
-Error error_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    EXPECT_TRUE(message.starts_with("[") && message.find('\n') == std::string::npos) << message;
-    return error;
-  }
-  ADD_FAILURE() << "expected an Error";
-  return Error(ErrorCode::io, "");
-}
-
-template <typename Action>
-void expect_error(ErrorCode code, const std::string& part, Action action) {
-  const auto error = error_of(action);
-  EXPECT_EQ(error.code(), code) << error.what();
-  EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what() << "\n  lacks: " << part;
-}
 
 class OwnLibrary : public testing::Test {
  protected:
