@@ -8,9 +8,9 @@
 #include "quiver/adapter/peft.h"
 #include "quiver/model/generate.h"
 #include "quiver/model/load.h"
-#include "quiver/routing/arrow_router.h"
 #include "quiver/routing/constant_router.h"
-#include "quiver/routing/prototypes.h"
+#include "quiver/routing/directions.h"
+#include "quiver/routing/token_router.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/training/adamw.h"
 #include "quiver/training/expert_job.h"
@@ -42,7 +42,7 @@ constexpr double kForward = 2e-5;
 at::Tensor logits_of(const LanguageModel& model, const std::vector<std::int32_t>& ids, const routing::Router* router) {
   const c10::AutoGradMode no_gradient(false);
   const auto batch = model::pack({{ids, nullptr, true}});
-  const auto experts = router ? router->bind(batch, {""}) : nullptr;
+  const auto experts = router ? routing::bind_once(*router, batch, {{"", ids}}) : nullptr;
   return model.logits(model.forward(batch, experts.get()));
 }
 
@@ -143,10 +143,10 @@ TEST_F(WithAdapters, PrototypesAreTheFirstRightSingularVectors) {
   const auto all = bank("arrow", {"e0", "e1", "e2"});
   const auto expected = tensor_io::open_safetensors(golden("arrow/golden.safetensors"));
   SilentProgress silent;
-  const auto got = routing::compute_prototypes(*all, nullptr, silent);
-  for (std::size_t s = 0; s < got.size(); ++s) {
+  const auto got = routing::compute_directions(*all, {}, silent);
+  for (std::size_t s = 0; s < got.sites(); ++s) {
     const auto exact = expected->load("prototypes." + model_.sites()[s].name);
-    const auto cosine = (got[s] * exact).sum(1).abs();
+    const auto cosine = (got.site(static_cast<std::int64_t>(s)) * exact).sum(1).abs();
     EXPECT_GT(cosine.min().item<double>(), 1 - 1e-5) << model_.sites()[s].name;
   }
 }
@@ -154,8 +154,9 @@ TEST_F(WithAdapters, PrototypesAreTheFirstRightSingularVectors) {
 TEST_F(WithAdapters, ArrowEqualsPeft) {
   const auto all = bank("arrow", {"e0", "e1", "e2"});
   SilentProgress silent;
-  expect(routing::ArrowRouter(all, routing::compute_prototypes(*all, nullptr, silent), {2}), "arrow/golden.safetensors",
-         "arrow");
+  const auto scores = std::make_shared<routing::DirectionScores>(routing::compute_directions(*all, {}, silent), 3,
+                                                                 routing::DirectionScoreOptions{});
+  expect(routing::TokenRouter(all, scores, {2}), "arrow/golden.safetensors", "arrow");
 }
 
 TEST_F(WithAdapters, WhatQuiverWritesItReadsBackTheSame) {

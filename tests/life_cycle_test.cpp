@@ -17,7 +17,7 @@
 #include "quiver/clustering/mbc.h"
 #include "quiver/library/library.h"
 #include "quiver/model/load.h"
-#include "quiver/routing/prototypes.h"
+#include "quiver/routing/directions.h"
 #include "quiver/training/trainer.h"
 
 namespace quiver {
@@ -262,7 +262,7 @@ TEST_F(LifeCycle, ClustersArePlantedOnesAndGaugeDoesNotMatter) {
   EXPECT_FALSE(clustering::read_clustering(own).has_value()) << "a clustering of other experts must not be used";
 }
 
-TEST_F(LifeCycle, PrototypesAreStoredAndRebuiltWhenTheExpertsChange) {
+TEST_F(LifeCycle, AnExpertAddedLaterTouchesNothingOfTheOthersPrototypes) {
   const auto own = library("own");
   train(own, {echo_task("one", 1, 40), echo_task("two", 2, 40)});
   SilentProgress silent;
@@ -272,15 +272,22 @@ TEST_F(LifeCycle, PrototypesAreStoredAndRebuiltWhenTheExpertsChange) {
     return bank;
   };
   const auto two = bank_of();
-  const auto first = routing::library_prototypes(own, two, false, silent);
-  const auto again = routing::library_prototypes(own, two, false, silent);
-  EXPECT_TRUE(first[0].equal(again[0]));
+  const auto first = routing::library_prototypes(own, two, silent);
+  EXPECT_TRUE(first.flat().equal(routing::library_prototypes(own, two, silent).flat()));
+  EXPECT_TRUE(first.flat().equal(routing::compute_directions(two, {}, silent).flat()));
+  const auto files = [&] {
+    std::map<std::string, fs::file_time_type> out;
+    for (const auto& entry : fs::directory_iterator(own.folder() / "derived" / "prototypes"))
+      out[entry.path().filename().string()] = entry.last_write_time();
+    return out;
+  };
+  const auto before = files();
   train(own, {echo_task("three", 3, 40)});
   const auto three = bank_of();
-  EXPECT_EQ(routing::library_prototypes(own, three, false, silent)[0].size(0), 3);
-  std::size_t files = 0;
-  for (const auto& entry : fs::directory_iterator(own.folder() / "derived")) files += entry.is_regular_file();
-  EXPECT_EQ(files, 1u);
+  EXPECT_EQ(routing::library_prototypes(own, three, silent).site(0).size(0), 3);
+  const auto after = files();
+  EXPECT_EQ(after.size(), 3u);
+  for (const auto& [name, time] : before) EXPECT_EQ(after.at(name), time) << name;
 }
 
 }  // namespace

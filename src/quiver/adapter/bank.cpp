@@ -11,6 +11,14 @@ namespace quiver::adapter {
 Bank::Bank(const model::LanguageModel& model)
     : model_sites_(&model.sites()), sites_(model.sites().size()), touched_(model.sites().size(), false) {}
 
+Bank Bank::empty_copy() const {
+  Bank out = *this;
+  out.names_.clear();
+  out.sites_.assign(sites_.size(), {});
+  out.touched_.assign(sites_.size(), false);
+  return out;
+}
+
 std::int64_t Bank::add(const std::string& name, const Adapter& adapter) {
   std::vector<ops::LoraFactors> own(sites_.size());
   std::size_t claimed = 0;

@@ -21,6 +21,9 @@ class Bank {
   /// whose shape differs; the bank is then as it was.
   std::int64_t add(const std::string& name, const Adapter& adapter);
 
+  /// A bank over the same model without experts.
+  Bank empty_copy() const;
+
   std::int64_t size() const { return static_cast<std::int64_t>(names_.size()); }
   const std::vector<std::string>& names() const { return names_; }
   /// The number of an expert. Throws Error{usage} with the nearest name.

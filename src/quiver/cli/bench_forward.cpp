@@ -5,9 +5,8 @@
 
 #include "quiver/cli/bench_support.h"
 #include "quiver/model/generate.h"
-#include "quiver/routing/arrow_router.h"
-#include "quiver/routing/constant_router.h"
-#include "quiver/routing/prototypes.h"
+#include "quiver/routing/directions.h"
+#include "quiver/routing/token_router.h"
 
 namespace quiver::cli {
 namespace {
@@ -21,7 +20,8 @@ void forward(const model::LanguageModel& model, const Rows& rows, const routing:
   std::vector<model::RowInput> inputs;
   for (const auto& ids : rows) inputs.push_back({ids, nullptr, true});
   const auto batch = model::pack(inputs);
-  const auto experts = router ? router->bind(batch, std::vector<std::string>(rows.size())) : nullptr;
+  const auto experts =
+      router ? routing::bind_once(*router, batch, std::vector<routing::Request>(rows.size())) : nullptr;
   model.logits(model.forward(batch, experts.get()).narrow(0, batch.tokens() - 1, 1));
 }
 
@@ -33,10 +33,12 @@ json routed_figures(const Comparison& result, const BenchOptions& o, std::int64_
           {"tokens_per_second", static_cast<double>(tokens) / result.seconds}};
 }
 
-routing::ArrowRouter arrow_router(const model::LanguageModel& model, const BenchOptions& o) {
+routing::TokenRouter arrow_router(const model::LanguageModel& model, const BenchOptions& o) {
   SilentProgress silent;
   const auto bank = random_bank(model, o);
-  return {bank, routing::compute_prototypes(*bank, nullptr, silent), {std::min<std::int64_t>(3, o.experts)}};
+  auto scores = std::make_shared<routing::DirectionScores>(routing::compute_directions(*bank, {}, silent), bank->size(),
+                                                           routing::DirectionScoreOptions{});
+  return {bank, std::move(scores), {}};
 }
 
 /// Tokens a second after the first one, which comes from the prompt's pass.
@@ -47,7 +49,7 @@ double decode_speed(const model::LanguageModel& model, const BenchOptions& o, co
   Clock::time_point first, last;
   std::int64_t count = 0;
   model::BindExperts bind;
-  if (router) bind = [&](const auto& batch, const auto&) { return router->bind(batch, {""}); };
+  if (router) bind = router->start({routing::Request{}});
   model::generate(model, {random_ids(model, o.length, 0)}, options, bind, [&](std::size_t, std::int32_t) {
     (count++ == 0 ? first : last) = Clock::now();
     return true;
@@ -105,18 +107,15 @@ json bench_arrow(const BenchOptions& o) {
 namespace {
 
 /// Row i under expert i.
-class RowPerExpert : public routing::Router {
+class RowPerExpert : public routing::RequestRouter {
  public:
-  explicit RowPerExpert(std::shared_ptr<const adapter::Bank> bank) : bank_(std::move(bank)) {}
-  std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch,
-                                            const std::vector<std::string>&) const override {
+  explicit RowPerExpert(std::shared_ptr<const adapter::Bank> bank)
+      : RequestRouter(std::move(bank), ops::Combine::outputs) {}
+  std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<routing::Request>& requests) const override {
     std::vector<std::vector<ops::ExpertWeight>> pairs;
-    for (std::size_t i = 0; i < batch.rows.size(); ++i) pairs.push_back({{static_cast<std::int64_t>(i), 1.0f}});
-    return routing::bind_rows(bank_, batch, pairs);
+    for (std::size_t i = 0; i < requests.size(); ++i) pairs.push_back({{static_cast<std::int64_t>(i), 1.0f}});
+    return pairs;
   }
-
- private:
-  std::shared_ptr<const adapter::Bank> bank_;
 };
 
 }  // namespace

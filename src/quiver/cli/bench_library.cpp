@@ -3,7 +3,7 @@
 
 #include "quiver/adapter/peft.h"
 #include "quiver/cli/bench_support.h"
-#include "quiver/routing/prototypes.h"
+#include "quiver/routing/directions.h"
 
 namespace quiver::cli {
 namespace {
@@ -54,7 +54,7 @@ nlohmann::json bench_library(const BenchOptions& o) {
   SilentProgress silent;
   adapter::Bank bank(model);
   const double load = seconds_of([&] { folders.load_into(bank); });
-  const double prototypes = seconds_of([&] { routing::compute_prototypes(bank, nullptr, silent); });
+  const double prototypes = seconds_of([&] { routing::compute_directions(bank, {}, silent); });
   return {{"experts", o.experts},
           {"rank", o.rank},
           {"load_seconds", load},

@@ -5,21 +5,12 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/sum.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "quiver/base/random.h"
 
 namespace quiver::cli {
-
-double seconds_of(const std::function<void()>& work) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -95,12 +86,6 @@ double read_bandwidth() {
   constexpr std::int64_t kFloats = std::int64_t{1} << 27;  // 512 MiB: more than any cache
   const auto memory = at::ones({kFloats}, at::kFloat);
   return static_cast<double>(kFloats * 4) / median_seconds([&] { at::sum(memory); }, 5);
-}
-
-double peak_memory_mib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
 }
 
 }  // namespace quiver::cli

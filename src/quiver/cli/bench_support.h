@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "quiver/cli/bench_cases.h"
+#include "quiver/cli/resources.h"
 
 namespace quiver::cli {
 
-double seconds_of(const std::function<void()>& work);
 double median(std::vector<double> values);
 /// Median of `runs` after one warm-up.
 double median_seconds(const std::function<void()>& work, std::int64_t runs);
@@ -42,9 +42,6 @@ double weight_bytes(const model::LanguageModel& model);
 double gemm_peak(at::ScalarType dtype, std::int64_t in, std::int64_t out);
 /// Bytes a second that all threads read from memory together.
 double read_bandwidth();
-
-/// Largest resident memory of this process so far, MiB.
-double peak_memory_mib();
 
 nlohmann::json bench_machine(const BenchOptions& options);
 nlohmann::json bench_train(const BenchOptions& options);

@@ -12,7 +12,6 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/model/load.h"
-#include "quiver/routing/prototypes.h"
 #include "quiver/routing/router_table.h"
 
 namespace quiver::cli {
@@ -59,7 +58,7 @@ ExpertSet load_experts(const ExpertOptions& o, const model::LanguageModel& model
   ExpertSet set;
   set.bank = std::make_shared<adapter::Bank>(model);
   if (!o.library.empty()) {
-    set.library = library::Library::open(o.library);
+    set.library = std::make_shared<const library::Library>(library::Library::open(o.library));
     library::check_base(*set.library, model.fingerprint(), o.allow_other_base);
     const auto names = o.experts.empty() ? set.library->names() : o.experts;
     for (std::size_t i = 0; i < names.size(); ++i) {
@@ -76,15 +75,9 @@ ExpertSet load_experts(const ExpertOptions& o, const model::LanguageModel& model
     set.inputs.expert_tasks.emplace_back();
   }
   set.inputs.bank = set.bank;
-  const bool whole_library = set.library && o.adapters.empty();
-  set.inputs.prototypes = [bank = set.bank, library = set.library, whole_library, &progress](bool scale) {
-    if (whole_library) return routing::library_prototypes(*library, *bank, scale, progress);
-    std::vector<at::Tensor> sigma;
-    auto directions = routing::compute_prototypes(*bank, scale ? &sigma : nullptr, progress);
-    for (std::size_t s = 0; scale && s < directions.size(); ++s)
-      directions[s] = directions[s].mul(sigma[s].unsqueeze(1));
-    return directions;
-  };
+  if (o.adapters.empty()) set.inputs.library = set.library;
+  set.inputs.model = &model;
+  set.inputs.progress = &progress;
   return set;
 }
 

@@ -49,7 +49,7 @@ struct ExpertOptions {
 /// A bank of the experts asked for, and all that routers need.
 struct ExpertSet {
   std::shared_ptr<adapter::Bank> bank;
-  std::optional<library::Library> library;
+  std::shared_ptr<const library::Library> library;  ///< null: --adapter alone
   routing::RouterInputs inputs;
   std::vector<std::string> names() const { return bank->names(); }
 };

@@ -40,7 +40,7 @@ void run(const Options& o) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     progress.update("forward", i, rows.size(), "");
     const auto batch = model::pack({{rows[i], nullptr, true}});
-    const auto source = routed.router->bind(batch, {o.route.task});
+    const auto source = routing::bind_once(*routed.router, batch, {{o.route.task, rows[i]}});
     out[fmt::format("logits.{}", i)] = model.logits(model.forward(batch, source.get()));
   }
   progress.finish();

@@ -87,14 +87,12 @@ Answer generate_streamed(const LoadedModel& loaded, const routing::Router& route
   options.stop_tokens = loaded.text.tokenizer->eos_ids();
   text::StreamDecoder decoder(loaded.text.tokenizer, {true});
   StopWatch watch(o.stop, print);
-  const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>& requests) {
-    return router.bind(batch, std::vector<std::string>(requests.size(), task));
-  };
   bool stopped = false;
-  const auto answers = model::generate(loaded.model, {ids}, options, bind, [&](std::size_t, std::int32_t token) {
-    stopped = !watch.push(decoder.push(token));
-    return !stopped;
-  });
+  const auto answers =
+      model::generate(loaded.model, {ids}, options, router.start({{task, ids}}), [&](std::size_t, std::int32_t token) {
+        stopped = !watch.push(decoder.push(token));
+        return !stopped;
+      });
   if (!stopped) watch.finish(decoder.finish());
   return {watch.text(), answers[0]};
 }

@@ -13,7 +13,7 @@
 #include "quiver/clustering/similarity.h"
 #include "quiver/evaluation/terminal_table.h"
 #include "quiver/model/load.h"
-#include "quiver/routing/prototypes.h"
+#include "quiver/routing/directions.h"
 
 namespace quiver::cli {
 namespace {
@@ -169,7 +169,10 @@ void diff(const Options& o) {
     const auto gram = clustering::gram_matrix({&a, &b}, {});
     const double na = std::sqrt(gram[0][0].item<double>()), nb = std::sqrt(gram[1][1].item<double>());
     const double cosine = na > 0 && nb > 0 ? gram[0][1].item<double>() / (na * nb) : 0.0;
-    const auto pa = routing::prototype_of(f).direction, pb = routing::prototype_of(other->second).direction;
+    const auto first = [](const ops::LoraFactors& factors) {
+      return routing::spectrum_of(factors, routing::DirectionOptions::Length::unit).directions[0];
+    };
+    const auto pa = first(f), pb = first(other->second);
     const double directions = std::abs((pa * pb).sum().item<double>());
     if (o.json) print_json({{"site", site}, {"norms", {na, nb}}, {"cosine", cosine}, {"direction_cosine", directions}});
     table.rows.push_back({{site},

@@ -8,6 +8,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/cli/resources.h"
 #include "quiver/cli/verb.h"
 
 namespace quiver::cli {
@@ -70,7 +71,8 @@ int run(int argc, char** argv) {
       std::fprintf(stderr, "quiver: [%s] %s\n", name.c_str(), describe(app, error, argc, argv).c_str());
       return kUsage;
     }
-    action();
+    const double seconds = seconds_of(action);
+    if (verb.loads_model) std::fprintf(stderr, "%.1f s, peak memory %.0f MiB\n", seconds, peak_memory_mib());
     return 0;
   }
   std::fprintf(stderr, "quiver: no verb '%s'%s\n", name.c_str(), suggestion(name, verb_names()).c_str());
@@ -85,47 +87,47 @@ std::string first_line(const char* text) { return std::string(text, std::strcspn
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table{
       {"info", "versions, machine and, with --model, what the model is",
-       "  quiver info\n  quiver info --model smollm2 --json", declare_info},
+       "  quiver info\n  quiver info --model smollm2 --json", declare_info, false},
       {"tokenize", "text to token ids and back",
        "  quiver tokenize --model smollm2 --text 'Hello world'\n  quiver tokenize --model smollm2 --file lines.txt "
        "--json",
-       declare_tokenize},
+       declare_tokenize, false},
       {"generate", "text from the base model, an expert or a routed library",
        "  quiver generate --model smollm2 --prompt 'The capital of France is'\n"
        "  quiver generate --library LIB --route arrow --prompt 'Classify: great film'",
-       declare_generate},
+       declare_generate, true},
       {"chat", "a conversation in the terminal",
-       "  quiver chat --model smollm2\n  quiver chat --library LIB --route arrow", declare_chat},
+       "  quiver chat --model smollm2\n  quiver chat --library LIB --route arrow", declare_chat, true},
       {"forward", "logits of given token ids, for comparing with other implementations",
        "  quiver forward --model smollm2 --ids ids.json --output logits.safetensors --dtype float32\n"
        "  quiver forward --library LIB --route arrow --ids ids.json --output logits.safetensors",
-       declare_forward},
+       declare_forward, true},
       {"train", "experts from task files, one each, one for all, or one per cluster",
        "  quiver train --library LIB --task tasks/\n  quiver train --library LIB --task a.jsonl --task b.jsonl --name "
        "both --rank 8",
-       declare_train},
+       declare_train, true},
       {"library", "list, show, add, export, remove, verify, diff",
        "  quiver library list --library LIB\n  quiver library add ADAPTER_DIR --library LIB --model smollm2",
-       declare_library},
+       declare_library, false},
       {"prepare", "derived data of a library: the prototypes of a route",
        "  quiver prepare --library LIB --model smollm2 --route arrow\n  quiver prepare --library LIB --route arrow",
-       declare_prepare},
+       declare_prepare, true},
       {"cluster", "group experts by what they learned (MBC)",
        "  quiver cluster --library LIB --clusters 3\n  quiver cluster --library LIB --clusters 10 --embedding mttl "
        "--sparsity 0.5",
-       declare_cluster},
+       declare_cluster, false},
       {"evaluate", "tasks under routes: table, JSON, samples, HTML report",
        "  quiver evaluate --library LIB --task tasks/ --route base --route arrow --route oracle\n"
        "  quiver evaluate --library LIB --task tasks/ --route arrow --matrix --report report.html",
-       declare_evaluate},
+       declare_evaluate, true},
       {"inspect", "where the tokens of a text are routed",
        "  quiver inspect --library LIB --route arrow --text 'What a great film'\n"
        "  quiver inspect --library LIB --route arrow --text 'What a great film' --html trace.html",
-       declare_inspect},
+       declare_inspect, true},
       {"bench", "speed of training, prefill, decoding, routing, mixed batches and loading",
        "  quiver bench prefill --model smollm2 --length 512\n  quiver bench arrow --model smollm2 --experts 8 --rank "
        "16 --json",
-       declare_bench},
+       declare_bench, true},
   };
   return table;
 }

@@ -48,6 +48,8 @@ void declare_optimisation(CLI::App& app, Options& o) {
   app.add_option("--validate-every", t.validate_every, "steps; 0: once an epoch")->capture_default_str();
   app.add_option("--patience", t.patience, "validations without a new best before stopping early; 0: never")
       ->capture_default_str();
+  app.add_flag("--recompute", t.recompute,
+               "keep less for the backward pass and compute it again: less memory, more time");
   app.add_option("--micro-tokens", t.micro_tokens, "a step is computed in portions of about so many tokens")
       ->capture_default_str();
   app.add_option("--checkpoint-seconds", t.checkpoint_seconds, "between checkpoints")->capture_default_str();

@@ -18,6 +18,7 @@ struct Verb {
   const char* summary;
   const char* examples;  ///< two commands that run, shown at the end of --help
   Declare declare;
+  bool loads_model;  ///< its time and peak memory are said at the end, on standard error
 };
 
 /// All verbs, in the order of --help.

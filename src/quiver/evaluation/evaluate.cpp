@@ -76,11 +76,11 @@ class TaskRun {
     return end;
   }
 
-  /// Experts for requests that are rows of this task.
-  model::BindExperts bind() const {
-    return [this](const model::PackedBatch& batch, const std::vector<std::size_t>& requests) {
-      return router_.bind(batch, std::vector<std::string>(requests.size(), task_.name));
-    };
+  /// Experts for these prompts of the task.
+  model::BindExperts start(const std::vector<Ids>& prompts) const {
+    std::vector<routing::Request> requests;
+    for (const auto& ids : prompts) requests.push_back({task_.name, ids});
+    return router_.start(requests);
   }
 
   void score(std::size_t begin, std::size_t end) {
@@ -121,7 +121,9 @@ class TaskRun {
       for (const auto& option : choices(i)) join_answer(i, option, option_rules, joined);
       join_answer(i, example(i).target, target_rules, joined);
     }
-    const auto values = score_candidates(inputs_.model, joined, bind());
+    std::vector<Ids> prompts;
+    for (const auto& j : joined) prompts.push_back(j.prompt);
+    const auto values = score_candidates(inputs_.model, joined, start(prompts));
     std::vector<Answer> out;
     for (std::size_t p = 0; p < joined.size(); ++p) {
       for (std::size_t c = 0; c < values[p].size(); ++c)
@@ -184,7 +186,7 @@ class TaskRun {
     const auto on_token = [&](std::size_t, std::int32_t token) {
       return inputs_.tokenizer.piece_bytes(token).find('\n') == std::string::npos;
     };
-    const auto answers = model::generate(inputs_.model, own, options, bind(), on_token);
+    const auto answers = model::generate(inputs_.model, own, options, start(own), on_token);
     for (std::size_t k = 0; k < wanted.size(); ++k) {
       auto& sample = samples_[wanted[k]];
       sample.prediction = first_line(inputs_.tokenizer.decode(answers[k], {true}));

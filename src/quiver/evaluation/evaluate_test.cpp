@@ -45,12 +45,14 @@ text::Tokenizer tiny_tokenizer(Ids ends = {kEnd}) {
 class WatchedRouter : public routing::Router {
  public:
   explicit WatchedRouter(const routing::Router& inner) : inner_(inner) {}
-  std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch,
-                                            const std::vector<std::string>& row_tasks) const override {
-    EXPECT_EQ(row_tasks, std::vector<std::string>(batch.rows.size(), "tiny"));
-    tokens += batch.tokens();
-    ++passes;
-    return inner_.bind(batch, row_tasks);
+  model::BindExperts start(const std::vector<routing::Request>& requests) const override {
+    for (const auto& request : requests) EXPECT_EQ(request.task, "tiny");
+    return [this, inner = inner_.start(requests)](const model::PackedBatch& batch,
+                                                  const std::vector<std::size_t>& numbers) {
+      tokens += batch.tokens();
+      ++passes;
+      return inner(batch, numbers);
+    };
   }
   mutable std::int64_t tokens = 0, passes = 0;
 
@@ -90,7 +92,7 @@ class TinyEvaluation : public testing::Test {
   std::vector<double> next_log_probabilities(const Ids& ids, const routing::Router& router) const {
     const c10::AutoGradMode no_gradient(false);
     const auto batch = model::pack({{ids, nullptr, true}});
-    const auto experts = router.bind(batch, {"tiny"});
+    const auto experts = routing::bind_once(router, batch, {{"tiny", ids}});
     const auto logits = model_.logits(model_.forward(batch, experts.get()))[batch.tokens() - 1].to(at::kDouble);
     std::vector<double> out(logits.const_data_ptr<double>(), logits.const_data_ptr<double>() + logits.numel());
     double sum = 0.0;
@@ -182,10 +184,8 @@ TEST_F(TinyEvaluation, CandidatesScoreAsInAPassOverTheWholeRow) {
   prompts[1].candidates.resize(2);
   ASSERT_EQ(prompts[0].candidates[1].size(), 1u);
   for (const auto* router : {&expert, &base}) {
-    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>& requests) {
-      return router->bind(batch, std::vector<std::string>(requests.size(), "tiny"));
-    };
-    const auto scores = score_candidates(model_, prompts, bind);
+    const auto scores =
+        score_candidates(model_, prompts, router->start(std::vector<routing::Request>(prompts.size(), {"tiny", {}})));
     ASSERT_EQ(scores.size(), prompts.size());
     for (std::size_t p = 0; p < prompts.size(); ++p) {
       ASSERT_EQ(scores[p].size(), prompts[p].candidates.size());

@@ -42,7 +42,7 @@ Trace trace_text(const EvaluateInputs& inputs, const routing::Router& router, co
   for (const auto id : ids) trace.tokens.push_back(inputs.tokenizer.piece_bytes(id));
 
   const auto batch = model::pack({{ids, nullptr, true}});
-  const auto source = router.bind(batch, {options.task});
+  const auto source = routing::bind_once(router, batch, {{options.task, ids}});
   QUIVER_CHECK(source != nullptr, usage, "inspect",
                "the base model alone has no experts to show; give another --route");
   routing::Recorder recorder(*source);

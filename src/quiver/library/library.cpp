@@ -161,9 +161,10 @@ void Library::write_derived(const std::string& kind, const std::string& key, con
   const FileLock lock(folder_ / ".lock");
   const auto path = folder_ / "derived" / fmt::format("{}-{}.{}", kind, key.substr(0, kKeyDigits), extension);
   write_file_atomically(path, write);
-  for (const auto& entry : fs::directory_iterator(folder_ / "derived")) {
+  const auto prefix = fs::path(kind).filename().string() + "-";
+  for (const auto& entry : fs::directory_iterator(path.parent_path())) {
     const auto name = entry.path().filename().string();
-    const bool same_kind = name.starts_with(kind + "-") && name.size() == path.filename().string().size();
+    const bool same_kind = name.starts_with(prefix) && name.size() == path.filename().string().size();
     if (same_kind && entry.path() != path) fs::remove(entry.path());
   }
 }

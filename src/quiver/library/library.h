@@ -65,7 +65,8 @@ class Library {
   /// Problems found, one line each; empty: every file is whole and belongs to this library.
   std::vector<std::string> verify() const;
 
-  /// Derived data of `kind` computed from `key` (a hash of all it depends on), or nullopt.
+  /// Derived data of `kind` (which may name a subfolder: prototypes/EXPERT) computed from `key` (a hash of all it
+  /// depends on), or nullopt.
   std::optional<fs::path> derived(const std::string& kind, const std::string& key, const std::string& extension) const;
   /// Where to write it; other keys of the same kind are dropped.
   void write_derived(const std::string& kind, const std::string& key, const std::string& extension,

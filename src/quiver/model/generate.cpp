@@ -20,22 +20,68 @@ struct Request {
   RowCache cache;
   Random random{0};
   bool done = false;
+
+  /// Its keys and values are given back at once: a waiting request takes its place.
+  void end() {
+    done = true;
+    cache = {};
+  }
 };
 
-/// Feeds what each open request has not yet fed; logits of each one's last token, [open, V].
-at::Tensor step(const LanguageModel& model, std::vector<Request>& requests, const std::vector<std::size_t>& open,
-                const BindExperts& bind) {
+/// A pass: the requests in it, each with tokens that its cache does not hold yet.
+struct Pass {
+  std::vector<std::size_t> requests;
+  std::vector<std::int64_t> tokens;
+};
+
+/// Rows that answer go first with their one token; prompts share what is left of the pass, in their order.
+Pass next_pass(const std::vector<Request>& requests, const GenerateOptions& options) {
+  Pass pass;
+  std::int64_t open = 0, room = options.pass_tokens;
+  std::vector<std::size_t> reading;
+  for (std::size_t i = 0; i < requests.size() && open < options.open_rows; ++i) {
+    const auto& r = requests[i];
+    if (r.done) continue;
+    ++open;
+    if (r.fed < r.prompt_tokens) {
+      reading.push_back(i);
+    } else {
+      pass.requests.push_back(i);
+      pass.tokens.push_back(1);
+      --room;
+    }
+  }
+  for (const auto i : reading) {
+    const auto wanted = static_cast<std::int64_t>(requests[i].context.size() - requests[i].fed);
+    const auto granted = std::min(wanted, pass.requests.empty() ? std::max<std::int64_t>(room, 1) : room);
+    if (granted <= 0) break;
+    pass.requests.push_back(i);
+    pass.tokens.push_back(granted);
+    room -= granted;
+  }
+  return pass;
+}
+
+/// Runs the pass; logits [N, V] of the last token of each request that has been read to its end, named in `ready`.
+at::Tensor run(const LanguageModel& model, std::vector<Request>& requests, const Pass& pass, const BindExperts& bind,
+               std::vector<std::size_t>& ready) {
   std::vector<RowInput> rows;
-  for (const auto i : open) {
-    auto& r = requests[i];
-    rows.push_back({std::span(r.context).subspan(r.fed), &r.cache, true});
-    r.fed = r.context.size();
+  std::vector<std::int64_t> last;
+  std::int64_t end = 0;
+  for (std::size_t p = 0; p < pass.requests.size(); ++p) {
+    auto& r = requests[pass.requests[p]];
+    const auto count = static_cast<std::size_t>(pass.tokens[p]);
+    rows.push_back({std::span(r.context).subspan(r.fed, count), &r.cache, true});
+    r.fed += count;
+    end += pass.tokens[p];
+    if (r.fed < r.context.size()) continue;
+    ready.push_back(pass.requests[p]);
+    last.push_back(end - 1);
   }
   const auto batch = pack(rows);
-  const auto experts = bind ? bind(batch, open) : nullptr;
+  const auto experts = bind ? bind(batch, pass.requests) : nullptr;
   const auto hidden = model.forward(batch, experts.get());
-  std::vector<std::int64_t> last;
-  for (const auto& row : batch.rows) last.push_back(row.begin + row.count - 1);
+  if (last.empty()) return {};
   return model.logits(at::index_select(hidden, 0, at::tensor(last, at::kLong))).contiguous();
 }
 
@@ -46,6 +92,8 @@ std::vector<std::vector<std::int32_t>> generate(const LanguageModel& model,
                                                 const GenerateOptions& options, const BindExperts& bind,
                                                 const OnToken& on_token) {
   check(options.sampling);
+  QUIVER_CHECK(options.open_rows >= 1 && options.pass_tokens >= 1, usage, "generate",
+               "{} rows at once and {} tokens a pass, expected at least 1", options.open_rows, options.pass_tokens);
   const c10::AutoGradMode no_gradient(false);
   std::vector<Request> requests(prompts.size());
   for (std::size_t i = 0; i < prompts.size(); ++i) {
@@ -54,28 +102,24 @@ std::vector<std::vector<std::int32_t>> generate(const LanguageModel& model,
     requests[i].random = Random(derive_seed(options.seed, i));
     requests[i].done = options.max_new_tokens <= 0;
   }
-  for (;;) {
-    std::vector<std::size_t> open;
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      if (!requests[i].done) open.push_back(i);
-    }
-    if (open.empty()) break;
-    auto logits = step(model, requests, open, bind);
-    for (std::size_t row = 0; row < open.size(); ++row) {
-      auto& r = requests[open[row]];
+  for (auto pass = next_pass(requests, options); !pass.requests.empty(); pass = next_pass(requests, options)) {
+    std::vector<std::size_t> ready;
+    auto logits = run(model, requests, pass, bind, ready);
+    for (std::size_t row = 0; row < ready.size(); ++row) {
+      auto& r = requests[ready[row]];
       const auto vocabulary = static_cast<std::size_t>(logits.size(1));
       const std::span<float> own(logits.data_ptr<float>() + row * vocabulary, vocabulary);
       const auto token = sample(own, r.context, options.sampling, r.random);
       const auto& stops = options.stop_tokens;
       if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
-        r.done = true;
+        r.end();
         continue;
       }
       r.context.push_back(token);
-      const bool go_on = !on_token || on_token(open[row], token);
+      const bool go_on = !on_token || on_token(ready[row], token);
       const auto made = static_cast<std::int64_t>(r.context.size() - r.prompt_tokens);
       const auto room = model.config().max_positions - static_cast<std::int64_t>(r.context.size());
-      r.done = !go_on || made >= options.max_new_tokens || room < 0;
+      if (!go_on || made >= options.max_new_tokens || room < 0) r.end();
     }
   }
   std::vector<std::vector<std::int32_t>> answers;

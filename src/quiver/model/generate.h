@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Generation: several rows at once, each ending by itself.
+// Generation, batched continuously: each pass holds one token of every row that answers and portions of the prompts
+// still to be read; a row that ends makes room for one that waits. A row's answer does not depend on the others.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,8 @@ struct GenerateOptions {
   std::int64_t max_new_tokens = 128;
   SamplingOptions sampling;
   std::uint64_t seed = 0;  ///< row i draws from its own stream of this seed, so rows do not depend on their neighbours
+  std::int64_t open_rows = 64;  ///< rows that answer at once; the others wait until one ends. Memory of their caches
+  std::int64_t pass_tokens = 2048;  ///< tokens of a pass: longer prompts are read in portions, beside rows that answer
   std::vector<std::int32_t> stop_tokens;  ///< end-of-sequence ids; the one that ends a row is not part of the answer
 };
 

@@ -2,10 +2,12 @@
 #include "quiver/model/model.h"
 
 #include <ATen/ops/embedding.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 
 #include "quiver/base/error.h"
+#include "quiver/ops/recompute.h"
 #include "quiver/ops/transformer_ops.h"
 
 namespace quiver::model {
@@ -48,12 +50,16 @@ void LanguageModel::check_batch(const PackedBatch& batch) const {
   }
 }
 
-at::Tensor LanguageModel::forward(const PackedBatch& batch, ExpertSource* experts) const {
+at::Tensor LanguageModel::forward(const PackedBatch& batch, ExpertSource* experts, Activations activations) const {
   check_batch(batch);
   const auto angles = rotary_.at_positions(batch.positions);
   auto x = at::embedding(weights_.embedding, batch.ids);
   for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-    x = model::forward(weights_.layers[i], x, {config_, batch, angles, experts, i});
+    const auto layer = [this, &batch, angles, experts, i](const at::Tensor& in) {
+      return model::forward(weights_.layers[i], in, {config_, batch, angles, experts, i});
+    };
+    const bool again = activations == Activations::recompute && x.requires_grad() && c10::GradMode::is_enabled();
+    x = again ? ops::recomputed(layer, x) : layer(x);
   }
   for (const auto& row : batch.rows) {
     if (row.cache && row.extend_cache) row.cache->advance(row.count);

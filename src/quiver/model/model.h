@@ -18,6 +18,9 @@
 
 namespace quiver::model {
 
+/// What a pass keeps for its backward pass.
+enum class Activations { keep, recompute };
+
 class LanguageModel {
  public:
   struct Weights {
@@ -39,7 +42,10 @@ class LanguageModel {
 
   /// Final hidden states, normed: [T, D]. Rows with a cache are continued, and their caches extended where they say so.
   /// Differentiable in what `experts` bring. Throws Error{mismatch} on ids outside the vocabulary or too long a row.
-  at::Tensor forward(const PackedBatch& batch, ExpertSource* experts) const;
+  /// With Activations::recompute the layers' activations are computed again in the backward pass, until which `batch`
+  /// and `experts` must then live.
+  at::Tensor forward(const PackedBatch& batch, ExpertSource* experts,
+                     Activations activations = Activations::keep) const;
   /// hidden [N, D] -> float32 logits [N, V].
   at::Tensor logits(const at::Tensor& hidden) const;
   const at::Tensor& head() const { return weights_.head; }

@@ -7,9 +7,11 @@
 #include <ATen/ops/index.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "quiver/base/error.h"
@@ -83,38 +85,97 @@ Mix constant_mix(std::int64_t tokens, const std::vector<ExpertWeight>& pairs) {
   return mix_of_rows(tokens, {{0, tokens, pairs}});
 }
 
-Mix top_k_mix(const at::Tensor& scores, const TopK& options) {
+namespace {
+
+struct Selection {
+  std::vector<std::int32_t> experts;  ///< [T, k], -1: none
+  std::vector<float> weights;
+};
+
+/// The fewest best of each token that reach p together, weighted anew.
+void keep_share(Selection& s, std::int64_t k, double p) {
+  for (std::size_t first = 0; first < s.experts.size(); first += static_cast<std::size_t>(k)) {
+    const auto end = first + static_cast<std::size_t>(k);
+    double sum = 0.0;
+    for (auto i = first; i < end; ++i) {
+      if (sum >= p) s.experts[i] = -1;
+      if (s.experts[i] >= 0) sum += s.weights[i];
+    }
+    for (auto i = first; i < end; ++i) s.weights[i] = static_cast<float>(s.weights[i] / sum);
+  }
+}
+
+/// Weights of those kept become shares of a softmax over all.
+void share_among_all(Selection& s, std::int64_t k, const at::Tensor& scores, double temperature) {
+  const auto all = (scores / temperature).softmax(1).contiguous();
+  const float* share = all.const_data_ptr<float>();
+  for (std::size_t i = 0; i < s.experts.size(); ++i) {
+    const auto token = static_cast<std::int64_t>(i) / k;
+    if (s.experts[i] >= 0) s.weights[i] = share[token * scores.size(1) + s.experts[i]];
+  }
+}
+
+Selection select(const at::Tensor& scores, std::int64_t k, const TopK& options) {
   const std::int64_t tokens = scores.size(0), experts = scores.size(1);
-  const std::int64_t k = options.k <= 0 ? experts : std::min(options.k, experts);
-  const auto contiguous = scores.contiguous();
-  std::vector<std::int32_t> chosen(static_cast<std::size_t>(tokens * k));
-  std::vector<float> weights(chosen.size());
-  const float* values = contiguous.const_data_ptr<float>();
+  Selection out{std::vector<std::int32_t>(static_cast<std::size_t>(tokens * k)),
+                std::vector<float>(static_cast<std::size_t>(tokens * k))};
+  const float* values = scores.const_data_ptr<float>();
   at::parallel_for(0, tokens, 64, [&](std::int64_t begin, std::int64_t end) {
     kernels::top_k_softmax(values + begin * experts,
                            {end - begin, experts, k, 1.0f / static_cast<float>(options.temperature)},
-                           chosen.data() + begin * k, weights.data() + begin * k);
+                           out.experts.data() + begin * k, out.weights.data() + begin * k);
   });
+  if (options.p < 1.0) keep_share(out, k, options.p);
+  if (options.share_of_all) share_among_all(out, k, scores, options.temperature);
+  return out;
+}
 
-  // Counting sort of the (token, expert) pairs by expert; tokens stay in order within each.
+/// Counting sort of the (token, expert) pairs by expert; tokens stay in order within each.
+Mix sorted_by_expert(const Selection& chosen, std::int64_t tokens, std::int64_t experts, std::int64_t k) {
   Mix mix;
   mix.tokens = tokens;
-  mix.tokens_of_entries = at::empty({tokens * k}, at::kLong);
-  mix.weights = at::empty({tokens * k}, at::kFloat);
   std::vector<std::int64_t> next(static_cast<std::size_t>(experts) + 1, 0);
-  for (const auto expert : chosen) ++next[static_cast<std::size_t>(expert) + 1];
+  for (const auto expert : chosen.experts) {
+    if (expert >= 0) ++next[static_cast<std::size_t>(expert) + 1];
+  }
   for (std::size_t e = 0; e < static_cast<std::size_t>(experts); ++e) {
     if (next[e + 1]) mix.groups.push_back({static_cast<std::int64_t>(e), next[e], next[e + 1], -1});
     next[e + 1] += next[e];
   }
+  mix.tokens_of_entries = at::empty({next.back()}, at::kLong);
+  mix.weights = at::empty({next.back()}, at::kFloat);
   auto* token_of = mix.tokens_of_entries.data_ptr<std::int64_t>();
   auto* weight_of = mix.weights.data_ptr<float>();
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    const auto at = next[static_cast<std::size_t>(chosen[i])]++;
+  for (std::size_t i = 0; i < chosen.experts.size(); ++i) {
+    if (chosen.experts[i] < 0) continue;
+    const auto at = next[static_cast<std::size_t>(chosen.experts[i])]++;
     token_of[at] = static_cast<std::int64_t>(i) / k;
-    weight_of[at] = weights[i];
+    weight_of[at] = chosen.weights[i];
   }
   return mix;
+}
+
+/// The selection's weights again as a function of the scores, so that gradients reach them.
+Mix differentiable(const Selection& chosen, const at::Tensor& scores, const TopK& options) {
+  auto kept = at::zeros(scores.sizes(), at::kBool);
+  auto* marks = kept.data_ptr<bool>();
+  const auto k = static_cast<std::int64_t>(chosen.experts.size()) / scores.size(0);
+  for (std::size_t i = 0; i < chosen.experts.size(); ++i) {
+    if (chosen.experts[i] >= 0) marks[static_cast<std::int64_t>(i) / k * scores.size(1) + chosen.experts[i]] = true;
+  }
+  const auto scaled = scores / options.temperature;
+  if (options.share_of_all) return mix_of_dense(scaled.softmax(1) * kept);
+  return mix_of_dense(scaled.masked_fill(kept.logical_not(), -std::numeric_limits<float>::infinity()).softmax(1));
+}
+
+}  // namespace
+
+Mix top_k_mix(const at::Tensor& scores, const TopK& options) {
+  const std::int64_t tokens = scores.size(0), experts = scores.size(1);
+  const std::int64_t k = options.k <= 0 ? experts : std::min(options.k, experts);
+  const auto chosen = select(scores.detach().contiguous(), k, options);
+  if (scores.requires_grad() && c10::GradMode::is_enabled()) return differentiable(chosen, scores, options);
+  return sorted_by_expert(chosen, tokens, experts, k);
 }
 
 Mix mix_of_dense(const at::Tensor& weights) {

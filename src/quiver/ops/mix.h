@@ -52,10 +52,13 @@ Mix constant_mix(std::int64_t tokens, const std::vector<ExpertWeight>& pairs);
 struct TopK {
   std::int64_t k = 3;        ///< experts kept per token; <= 0 or >= E keeps all
   double temperature = 1.0;  ///< scores are divided by it before the softmax, > 0
+  double p = 1.0;  ///< below 1: of those, the fewest best whose weights reach p together, and these weighted anew
+  bool share_of_all = false;  ///< the softmax is over all experts, so that those kept do not reach 1 together
 };
 
 /// The k best scores of each token with softmax weights over those kept (selection first, then softmax). Ties go to the
-/// lower expert number. scores: float32 [T, E] contiguous, no gradient flows (for routers that are not trained).
+/// lower expert number. scores: float32 [T, E]. Gradients reach the scores where they require one; else a kernel
+/// selects.
 Mix top_k_mix(const at::Tensor& scores, const TopK& options);
 
 /// Dense weights [T, E] as a mix, keeping entries that are not zero; gradients reach `weights`.

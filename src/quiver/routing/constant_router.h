@@ -1,41 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-// Routers whose mix is the same for all tokens of a row and for all sites: base, expert:NAME, mix:..., uniform, oracle,
-// and the rows of a training batch.
+// Routers whose choice needs no look at the text: base, expert:NAME, mix:..., uniform, oracle.
 #pragma once
 
 #include "quiver/routing/router.h"
 
 namespace quiver::routing {
 
-/// Row i of the batch mixes pairs[i] at every site.
-std::unique_ptr<model::ExpertSource> bind_rows(std::shared_ptr<const adapter::Bank> bank,
-                                               const model::PackedBatch& batch,
-                                               const std::vector<std::vector<ops::ExpertWeight>>& pairs,
-                                               ops::Combine combine = ops::Combine::outputs);
-
-class ConstantRouter : public Router {
+/// The same pairs for every request.
+class ConstantRouter : public RequestRouter {
  public:
   ConstantRouter(std::shared_ptr<const adapter::Bank> bank, std::vector<ops::ExpertWeight> pairs,
                  ops::Combine combine = ops::Combine::outputs)
-      : bank_(std::move(bank)), pairs_(std::move(pairs)), combine_(combine) {}
-  std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch,
-                                            const std::vector<std::string>&) const override;
+      : RequestRouter(std::move(bank), combine), pairs_(std::move(pairs)) {}
+  std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const override {
+    return std::vector<std::vector<ops::ExpertWeight>>(requests.size(), pairs_);
+  }
 
  private:
-  std::shared_ptr<const adapter::Bank> bank_;
   std::vector<ops::ExpertWeight> pairs_;
-  ops::Combine combine_;
 };
 
-/// The experts trained on the row's task, equally weighted. A row of a task that no expert knows is an Error{usage}.
-class OracleRouter : public Router {
+/// The experts trained on the request's task, equally weighted. A task that no expert knows is an Error{usage}.
+class OracleRouter : public RequestRouter {
  public:
-  explicit OracleRouter(RouterInputs inputs) : inputs_(std::move(inputs)) {}
-  std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch,
-                                            const std::vector<std::string>& row_tasks) const override;
+  explicit OracleRouter(const RouterInputs& inputs)
+      : RequestRouter(inputs.bank, ops::Combine::outputs), expert_tasks_(inputs.expert_tasks) {}
+  std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const override;
 
  private:
-  RouterInputs inputs_;
+  std::vector<std::vector<std::string>> expert_tasks_;
 };
 
 }  // namespace quiver::routing

@@ -1,36 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 // A router computes mixes: which experts of a bank apply to each token, and how strongly.
 //
-// Immutable once made and safe to share between threads; all that belongs to one batch lives in the ExpertSource it
-// binds.
+// Immutable once made and safe to share between threads; all that belongs to requests and batches lives in what `start`
+// returns.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "quiver/adapter/bank.h"
-#include "quiver/model/packed_batch.h"
+#include "quiver/base/progress.h"
+#include "quiver/library/library.h"
+#include "quiver/model/generate.h"
+#include "quiver/text/tokenizer.h"
 
 namespace quiver::routing {
+
+/// A text on its way through the model: a row of a task, or a prompt and its answer.
+struct Request {
+  std::string task;                  ///< "" where unknown: only the oracle asks
+  std::vector<std::int32_t> prompt;  ///< what routers that choose once per request go by
+};
 
 class Router {
  public:
   virtual ~Router() = default;
-  /// Experts for one pass over `batch`. `row_tasks` names the task of each row ("" where unknown): only the oracle
-  /// asks. Null: no experts (the base model).
-  virtual std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch,
-                                                    const std::vector<std::string>& row_tasks) const = 0;
+  /// Experts for passes over these requests. What is chosen once per request is chosen here. The function returned
+  /// gives the experts of one pass (null: the base model), serves one thread, and must not outlive the router.
+  virtual model::BindExperts start(const std::vector<Request>& requests) const = 0;
 };
 
-/// What routers are made from.
+/// Experts for one pass in which row i is requests[i].
+std::unique_ptr<model::ExpertSource> bind_once(const Router& router, const model::PackedBatch& batch,
+                                               const std::vector<Request>& requests);
+
+/// For routers to which all requests are alike.
+class StatelessRouter : public Router {
+ public:
+  virtual std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch) const = 0;
+  model::BindExperts start(const std::vector<Request>&) const final {
+    return [this](const model::PackedBatch& batch, const std::vector<std::size_t>&) { return bind(batch); };
+  }
+};
+
+/// For routers that choose experts once per request, the same at all sites and tokens.
+class RequestRouter : public Router {
+ public:
+  RequestRouter(std::shared_ptr<const adapter::Bank> bank, ops::Combine combine)
+      : bank_(std::move(bank)), combine_(combine) {}
+  /// The pairs of each request; empty pairs: the base model.
+  virtual std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const = 0;
+  model::BindExperts start(const std::vector<Request>& requests) const final;
+
+ protected:
+  std::shared_ptr<const adapter::Bank> bank_;
+  ops::Combine combine_;
+};
+
+/// Row i of the batch mixes pairs[i] at every site.
+std::unique_ptr<model::ExpertSource> bind_rows(std::shared_ptr<const adapter::Bank> bank,
+                                               const model::PackedBatch& batch,
+                                               const std::vector<std::vector<ops::ExpertWeight>>& pairs,
+                                               ops::Combine combine = ops::Combine::outputs);
+
+/// What routers are made from. What is not needed by a route may be missing.
 struct RouterInputs {
   std::shared_ptr<const adapter::Bank> bank;
   /// Tasks of each expert, by expert number: what the oracle goes by.
   std::vector<std::vector<std::string>> expert_tasks;
-  /// Arrow's prototypes and the like, per site [E, in]; made when a route first asks for them.
-  std::function<std::vector<at::Tensor>(bool scale_by_sigma)> prototypes;
+  /// Where derived data is read and kept; null: the bank's experts are not those of a library.
+  std::shared_ptr<const library::Library> library;
+  const model::LanguageModel* model = nullptr;
+  const text::Tokenizer* tokenizer = nullptr;  ///< for routers that read the text of a prompt
+  Progress* progress = nullptr;
 };
 
 }  // namespace quiver::routing

@@ -62,7 +62,8 @@ std::vector<double> accumulate_gradients(const model::LanguageModel& model,
     const std::vector<TrainingRow> own(begin, begin + static_cast<std::ptrdiff_t>(portion.size()));
     const auto batch = pack_rows(portion);
     const auto source = bind_training_rows(bank, batch, own, options.lora.dropout);
-    backward(model, model.forward(batch, source.get()), portion, own.data(), losses);
+    const auto kept = options.recompute ? model::Activations::recompute : model::Activations::keep;
+    backward(model, model.forward(batch, source.get(), kept), portion, own.data(), losses);
     first += portion.size();
   }
   return losses;

@@ -2,7 +2,7 @@
 #include "quiver/training/training_source.h"
 
 #include "quiver/base/random.h"
-#include "quiver/routing/constant_router.h"
+#include "quiver/routing/router.h"
 
 namespace quiver::training {
 namespace {
