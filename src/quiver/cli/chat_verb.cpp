@@ -23,7 +23,7 @@ void run(const Options& o) {
   TerminalProgress progress;
   const auto loaded = load(o.model);
   QUIVER_CHECK(loaded.text.chat_template, unsupported, "chat", "the model has no chat template");
-  const auto routed = load_routed(o.route, loaded.model, progress);
+  const auto routed = load_routed(o.route, loaded, progress);
   const bool terminal = isatty(STDIN_FILENO) == 1;
   std::vector<text::Message> messages;
   if (!o.system.empty()) messages.push_back({"system", o.system});

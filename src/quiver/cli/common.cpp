@@ -13,6 +13,7 @@
 #include "quiver/base/strings.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/router_table.h"
+#include "quiver/routing/signature.h"
 
 namespace quiver::cli {
 
@@ -81,6 +82,12 @@ ExpertSet load_experts(const ExpertOptions& o, const model::LanguageModel& model
   return set;
 }
 
+ExpertSet load_experts(const ExpertOptions& o, const LoadedModel& loaded, Progress& progress) {
+  auto set = load_experts(o, loaded.model, progress);
+  set.inputs.tokenizer = loaded.text.tokenizer.get();
+  return set;
+}
+
 std::unique_ptr<routing::Router> make_router(const std::string& route, const ExpertSet& experts) {
   return routing::make_router(routing::parse_route(route), experts.inputs);
 }
@@ -92,16 +99,30 @@ void RouteOptions::declare(CLI::App& app) {
 }
 
 std::string natural_route(const ExpertOptions& o, const ExpertSet& experts) {
+  const bool whole = experts.inputs.library && experts.bank->size() > 0;
+  if (whole && routing::experts_without_signature(*experts.library, *experts.bank).empty()) return "auto";
   if (!o.library.empty() && experts.bank->size() > 0) return "arrow";
   if (experts.bank->size() == 1) return "expert:" + experts.names()[0];
   return experts.bank->size() > 1 ? "arrow" : "base";
 }
 
-RoutedExperts load_routed(const RouteOptions& o, const model::LanguageModel& model, Progress& progress) {
-  RoutedExperts out{load_experts(o.experts, model, progress), o.route, nullptr};
+namespace {
+
+RoutedExperts routed(const RouteOptions& o, ExpertSet experts) {
+  RoutedExperts out{std::move(experts), o.route, nullptr};
   if (out.route.empty()) out.route = natural_route(o.experts, out.experts);
   out.router = make_router(out.route, out.experts);
   return out;
+}
+
+}  // namespace
+
+RoutedExperts load_routed(const RouteOptions& o, const model::LanguageModel& model, Progress& progress) {
+  return routed(o, load_experts(o.experts, model, progress));
+}
+
+RoutedExperts load_routed(const RouteOptions& o, const LoadedModel& loaded, Progress& progress) {
+  return routed(o, load_experts(o.experts, loaded, progress));
 }
 
 void TaskOptions::declare(CLI::App& app) {

@@ -51,10 +51,12 @@ struct ExpertSet {
   std::shared_ptr<adapter::Bank> bank;
   std::shared_ptr<const library::Library> library;  ///< null: --adapter alone
   routing::RouterInputs inputs;
-  std::vector<std::string> names() const { return bank->names(); }
+  const std::vector<std::string>& names() const { return bank->names(); }
 };
 ExpertSet load_experts(const ExpertOptions& options, const model::LanguageModel& model, Progress& progress);
-/// Arrow for a library, the adapter where one is given, base otherwise.
+/// The same for routers that also read text.
+ExpertSet load_experts(const ExpertOptions& options, const LoadedModel& loaded, Progress& progress);
+/// For a library auto where its experts have signatures, else arrow; the adapter where one is given; base otherwise.
 std::string natural_route(const ExpertOptions& options, const ExpertSet& experts);
 std::unique_ptr<routing::Router> make_router(const std::string& route, const ExpertSet& experts);
 
@@ -72,6 +74,7 @@ struct RoutedExperts {
   std::unique_ptr<routing::Router> router;
 };
 RoutedExperts load_routed(const RouteOptions& options, const model::LanguageModel& model, Progress& progress);
+RoutedExperts load_routed(const RouteOptions& options, const LoadedModel& loaded, Progress& progress);
 
 /// Task files.
 struct TaskOptions {

@@ -41,7 +41,7 @@ class Run {
   explicit Run(Options& o)
       : o_(o),
         loaded_(load(o.model)),
-        experts_(load_experts(o.experts, loaded_.model, progress_)),
+        experts_(load_experts(o.experts, loaded_, progress_)),
         tasks_(o.tasks.read(loaded_.text)) {
     o.evaluate.split = data::split_from_name(o.split);
     o.evaluate.join = o.join.options(*loaded_.text.tokenizer);

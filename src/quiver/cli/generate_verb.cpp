@@ -20,7 +20,7 @@ struct Options {
 void run(const Options& o) {
   TerminalProgress progress;
   const auto loaded = load(o.model);
-  const auto routed = load_routed(o.route, loaded.model, progress);
+  const auto routed = load_routed(o.route, loaded, progress);
   auto prompt = o.prompt_file.empty() ? o.prompt : read_file(o.prompt_file, 1 << 28);
   if (o.chat) {
     QUIVER_CHECK(loaded.text.chat_template, unsupported, "--chat", "the model has no chat template");

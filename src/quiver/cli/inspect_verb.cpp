@@ -22,7 +22,7 @@ struct Options {
 void run(const Options& o) {
   TerminalProgress progress;
   const auto loaded = load(o.model);
-  const auto routed = load_routed(o.route, loaded.model, progress);
+  const auto routed = load_routed(o.route, loaded, progress);
   const auto trace = evaluation::trace_text({loaded.model, *loaded.text.tokenizer, progress}, *routed.router, o.text,
                                             routed.experts.names(), {o.per_site, o.route.task});
   if (!o.html.empty()) {

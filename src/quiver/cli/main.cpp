@@ -106,7 +106,7 @@ const std::vector<Verb>& verbs() {
        "  quiver train --library LIB --task tasks/\n  quiver train --library LIB --task a.jsonl --task b.jsonl --name "
        "both --rank 8",
        declare_train, true},
-      {"library", "list, show, add, export, remove, verify, diff",
+      {"library", "list, show, add, export, remove, restore, verify, diff",
        "  quiver library list --library LIB\n  quiver library add ADAPTER_DIR --library LIB --model smollm2",
        declare_library, false},
       {"prepare", "derived data of a library: the prototypes of a route",
@@ -116,6 +116,10 @@ const std::vector<Verb>& verbs() {
        "  quiver cluster --library LIB --clusters 3\n  quiver cluster --library LIB --clusters 10 --embedding mttl "
        "--sparsity 0.5",
        declare_cluster, false},
+      {"merge", "several experts into one adapter, or into the base model",
+       "  quiver merge --library LIB --method ties --set density=0.2 --output MERGED\n"
+       "  quiver merge --library LIB --method linear --experts a,b --weights 0.7,0.3 --output MERGED",
+       declare_merge, false},
       {"evaluate", "tasks under routes: table, JSON, samples, HTML report",
        "  quiver evaluate --library LIB --task tasks/ --route base --route arrow --route oracle\n"
        "  quiver evaluate --library LIB --task tasks/ --route arrow --matrix --report report.html",

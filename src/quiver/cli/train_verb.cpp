@@ -5,6 +5,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
+#include "quiver/cli/task_rows.h"
 #include "quiver/cli/verb.h"
 #include "quiver/clustering/mbc.h"
 #include "quiver/training/trainer.h"
@@ -54,18 +55,6 @@ void declare_optimisation(CLI::App& app, Options& o) {
       ->capture_default_str();
   app.add_option("--checkpoint-seconds", t.checkpoint_seconds, "between checkpoints")->capture_default_str();
   app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
-}
-
-/// Rows of one split of a task, joined.
-void add_rows(const data::Task& task, data::Split split, std::int64_t limit, const data::JoinOptions& join,
-              const text::Tokenizer& tokenizer, std::vector<data::TokenRow>& out) {
-  auto rows = task.rows(split);
-  if (limit > 0 && rows.size() > static_cast<std::size_t>(limit)) rows.resize(static_cast<std::size_t>(limit));
-  const auto eos = tokenizer.eos_ids().empty() ? -1 : tokenizer.eos_ids()[0];
-  QUIVER_CHECK(eos >= 0 || !join.append_eos, unsupported, "train",
-               "the tokenizer names no end-of-sequence token; give --no-eos");
-  const auto encode = [&](std::string_view text) { return tokenizer.encode(text); };
-  for (const auto i : rows) out.push_back(data::join_example(task.examples[i], encode, eos, join));
 }
 
 /// Names of experts with the tasks each learns from.

@@ -33,6 +33,7 @@ std::function<void()> declare_train(CLI::App& app);
 std::function<void()> declare_library(CLI::App& app);
 std::function<void()> declare_prepare(CLI::App& app);
 std::function<void()> declare_cluster(CLI::App& app);
+std::function<void()> declare_merge(CLI::App& app);
 std::function<void()> declare_evaluate(CLI::App& app);
 std::function<void()> declare_inspect(CLI::App& app);
 std::function<void()> declare_bench(CLI::App& app);

@@ -2,8 +2,10 @@
 #include "quiver/clustering/kmeans.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
@@ -13,26 +15,52 @@ namespace {
 
 using Points = std::vector<std::vector<double>>;
 
+/// Four sums side by side, since each alone would wait for its own last addition.
 double squared_distance(const std::vector<double>& a, const std::vector<double>& b) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  return sum;
+  double sums[4] = {};
+  std::size_t i = 0;
+  for (; i + 4 <= a.size(); i += 4) {
+    for (std::size_t k = 0; k < 4; ++k) sums[k] += (a[i + k] - b[i + k]) * (a[i + k] - b[i + k]);
+  }
+  for (; i < a.size(); ++i) sums[0] += (a[i] - b[i]) * (a[i] - b[i]);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-/// Each further centre is drawn with probability proportional to the squared distance to the nearest one so far.
+/// A point with probability proportional to its weight.
+std::size_t draw(const std::vector<double>& weights, double total, Random& random) {
+  double left = random.uniform() * total;
+  std::size_t chosen = 0;
+  while (chosen + 1 < weights.size() && (left -= weights[chosen]) >= 0) ++chosen;
+  return chosen;
+}
+
+/// The squared distances to the nearest centre, were the point `added` a centre too.
+std::vector<double> nearer(const Points& points, const std::vector<double>& nearest, std::size_t added) {
+  auto out = nearest;
+  for (std::size_t i = 0; i < points.size(); ++i) out[i] = std::min(out[i], squared_distance(points[i], points[added]));
+  return out;
+}
+
+/// Each further centre is, of 2 + ln(count) points drawn by their squared distance to the nearest centre so far, the
+/// one that lowers the sum of these distances most.
 Points plus_plus_centres(const Points& points, std::size_t count, Random& random) {
+  const auto trials = 2 + static_cast<int>(std::log(static_cast<double>(count)));
   Points centres{points[random.below(points.size())]};
-  std::vector<double> nearest(points.size(), std::numeric_limits<double>::infinity());
+  std::vector<double> nearest;
+  for (const auto& point : points) nearest.push_back(squared_distance(point, centres[0]));
   while (centres.size() < count) {
-    double total = 0.0;
-    for (std::size_t i = 0; i < points.size(); ++i) {
-      nearest[i] = std::min(nearest[i], squared_distance(points[i], centres.back()));
-      total += nearest[i];
-    }
-    double left = random.uniform() * total;
+    const double total = std::accumulate(nearest.begin(), nearest.end(), 0.0);
+    double best = std::numeric_limits<double>::infinity();
     std::size_t chosen = 0;
-    while (chosen + 1 < points.size() && (left -= nearest[chosen]) >= 0) ++chosen;
+    std::vector<double> kept;
+    for (int trial = 0; trial < trials; ++trial) {
+      const auto candidate = draw(nearest, total, random);
+      auto now = nearer(points, nearest, candidate);
+      const double left = std::accumulate(now.begin(), now.end(), 0.0);
+      if (left < best) best = left, chosen = candidate, kept = std::move(now);
+    }
     centres.push_back(points[chosen]);
+    nearest = std::move(kept);
   }
   return centres;
 }
@@ -104,6 +132,11 @@ KMeansResult one_start(const Points& points, const KMeansOptions& options, Rando
 
 }  // namespace
 
+void number_by_first_member(std::vector<std::size_t>& cluster) {
+  std::map<std::size_t, std::size_t> renamed;
+  for (auto& c : cluster) c = renamed.try_emplace(c, renamed.size()).first->second;
+}
+
 KMeansResult k_means(const Points& points, const KMeansOptions& options) {
   QUIVER_CHECK(options.clusters >= 1 && options.clusters <= points.size(), usage, "--clusters",
                "{}, expected 1 to {} (the experts)", options.clusters, points.size());
@@ -114,8 +147,7 @@ KMeansResult k_means(const Points& points, const KMeansOptions& options) {
     auto result = one_start(points, options, random);
     if (result.inertia < best.inertia) best = std::move(result);
   }
-  std::map<std::size_t, std::size_t> renamed;
-  for (auto& c : best.cluster) c = renamed.try_emplace(c, renamed.size()).first->second;
+  number_by_first_member(best.cluster);
   return best;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// k-means with k-means++ seeding (Arthur and Vassilvitskii, 2007), the best of several starts.
+// k-means with greedy k-means++ seeding (Arthur and Vassilvitskii, 2007; several candidates per centre, as scikit-learn
+// has it), the best of several starts.
 #pragma once
 
 #include <cstdint>
@@ -21,5 +22,8 @@ struct KMeansResult {
 
 /// Every cluster has at least one point. Throws Error{usage} where 1 <= clusters <= points does not hold.
 KMeansResult k_means(const std::vector<std::vector<double>>& points, const KMeansOptions& options);
+
+/// Renumbers clusters in the order of their first members.
+void number_by_first_member(std::vector<std::size_t>& cluster);
 
 }  // namespace quiver::clustering

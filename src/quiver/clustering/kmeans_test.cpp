@@ -7,6 +7,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/clustering/test_experts.h"
 
 namespace quiver::clustering {
 namespace {
@@ -20,6 +21,28 @@ TEST(KMeans, FindsPlantedClusters) {
   options.clusters = 3;
   const auto result = k_means(points, options);
   for (std::size_t i = 0; i < points.size(); ++i) EXPECT_EQ(result.cluster[i], i % 3);
+}
+
+/// scikit-learn draws other numbers, so that only what it arrives at can be equal: ours must be as good.
+TEST(KMeans, ReachesScikitLearnsInertia) {
+  const auto experts = golden_json("experts.json"), points = golden_json("points.json");
+  const auto compare = [](const Rows& rows, const nlohmann::json& fits, double share, bool same_clusters) {
+    for (const auto& fit : fits) {
+      KMeansOptions options;
+      options.clusters = fit["clusters"];
+      const auto result = k_means(rows, options);
+      EXPECT_LE(result.inertia, share * fit["inertia"].get<double>()) << options.clusters;
+      auto want = fit["labels"].get<std::vector<std::size_t>>();
+      number_by_first_member(want);
+      EXPECT_TRUE(!same_clusters || result.cluster == want) << options.clusters;
+      if (result.cluster == want) {
+        EXPECT_NEAR(result.inertia, fit["inertia"].get<double>(), 1e-12 * static_cast<double>(rows.size()));
+      }
+    }
+  };
+  compare(experts["cosine_arpack"].get<Rows>(), experts["kmeans"], 1.0 + 1e-12, true);
+  // Without structure ten starts end in different local minima, a few per cent apart.
+  compare(points["points"].get<Rows>(), points["kmeans"], 1.02, false);
 }
 
 TEST(KMeans, EveryClusterHasAPointEvenAmongEqualOnes) {

@@ -1,76 +1,112 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/clustering/mbc.h"
 
+#include <ATen/TensorOperators.h>
+
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
 #include "quiver/base/error.h"
+#include "quiver/base/random.h"
+#include "quiver/base/strings.h"
+#include "quiver/clustering/silhouette.h"
 
 namespace quiver::clustering {
 namespace {
 
-using nlohmann::json;
-constexpr const char* kKind = "clusters";
+const std::vector<std::string> kMethods{"mbc", "agglomerative", "random"};  // in the order of Method
 
-std::vector<std::vector<double>> rows_of(const at::Tensor& matrix) {
-  const auto values = matrix.contiguous();
-  const auto columns = values.size(1);
-  std::vector<std::vector<double>> out;
-  for (std::int64_t i = 0; i < values.size(0); ++i) {
-    const double* row = values.const_data_ptr<double>() + i * columns;
-    out.emplace_back(row, row + columns);
+std::vector<std::size_t> random_clusters(std::size_t experts, const KMeansOptions& options) {
+  QUIVER_CHECK(options.clusters >= 1 && options.clusters <= experts, usage, "--clusters",
+               "{}, expected 1 to {} (the experts)", options.clusters, experts);
+  std::vector<std::size_t> order(experts), cluster(experts);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  Random(options.seed).shuffle(order);
+  for (std::size_t i = 0; i < experts; ++i) cluster[order[i]] = i % options.clusters;
+  number_by_first_member(cluster);
+  return cluster;
+}
+
+/// What puts the experts into a given number of clusters; what all numbers share is done once.
+std::function<std::vector<std::size_t>(std::size_t)> grouping_method(const at::Tensor& similarity,
+                                                                     const MbcOptions& options) {
+  auto k_means_options = options.k_means;
+  if (options.method == Method::random) {
+    return [=, experts = static_cast<std::size_t>(similarity.size(0))](std::size_t clusters) mutable {
+      k_means_options.clusters = clusters;
+      return random_clusters(experts, k_means_options);
+    };
   }
-  return out;
+  if (options.method == Method::agglomerative) {
+    const auto apart = (1.0 - similarity).clamp_min(0);
+    const auto distance = options.linkage == Linkage::ward ? (2.0 * apart).sqrt() : apart;
+    return [merges = agglomerate(rows_of(distance), options.linkage)](std::size_t clusters) {
+      return cut(merges, clusters);
+    };
+  }
+  return [=, rows = rows_of(similarity)](std::size_t clusters) mutable {
+    k_means_options.clusters = clusters;
+    return k_means(rows, k_means_options).cluster;
+  };
+}
+
+/// The numbers of clusters to try.
+std::pair<std::size_t, std::size_t> range_of(std::size_t experts, const MbcOptions& options) {
+  if (!options.choose_clusters) return {options.k_means.clusters, options.k_means.clusters};
+  QUIVER_CHECK(experts >= 3, usage, "--clusters auto", "{} experts, expected 3 or more", experts);
+  QUIVER_CHECK(options.min_clusters >= 2 && options.min_clusters <= options.max_clusters, usage, "--min-clusters",
+               "{} to {} clusters, expected 2 or more and an ascending range", options.min_clusters,
+               options.max_clusters);
+  QUIVER_CHECK(options.min_clusters < experts, usage, "--min-clusters", "{}, expected less than the {} experts",
+               options.min_clusters, experts);
+  return {options.min_clusters, std::min(options.max_clusters, experts - 1)};
 }
 
 }  // namespace
 
-std::size_t Clustering::clusters() const {
-  return cluster.empty() ? 0 : *std::max_element(cluster.begin(), cluster.end()) + 1;
+Method method_of_name(const std::string& name) {
+  const auto found = std::find(kMethods.begin(), kMethods.end(), name);
+  QUIVER_CHECK(found != kMethods.end(), usage, "--method", "'{}'{}", name, suggestion(name, kMethods));
+  return static_cast<Method>(found - kMethods.begin());
 }
 
-std::vector<std::vector<std::string>> Clustering::members() const {
-  std::vector<std::vector<std::string>> out(clusters());
-  for (std::size_t i = 0; i < names.size(); ++i) out[cluster[i]].push_back(names[i]);
-  return out;
+Grouping group_experts(const at::Tensor& similarity, const MbcOptions& options) {
+  const auto experts = static_cast<std::size_t>(similarity.size(0));
+  const auto [first, last] = range_of(experts, options);
+  const auto group = grouping_method(similarity, options);
+  const auto distance = rows_of((1.0 - similarity).clamp_min(0));
+  Grouping best;
+  double best_silhouette = -2.0;  // below every silhouette
+  std::vector<ScoredCount> scores;
+  for (auto clusters = first; clusters <= last; ++clusters) {
+    auto cluster = group(clusters);
+    const bool scored = clusters >= 2 && clusters < experts;
+    const double silhouette = scored ? mean_silhouette(distance, cluster) : -1.0;
+    if (scored) scores.push_back({clusters, silhouette});
+    if (silhouette > best_silhouette) {
+      best_silhouette = silhouette;
+      best.cluster = std::move(cluster);
+    }
+  }
+  best.silhouettes = std::move(scores);
+  return best;
 }
 
 Clustering cluster_library(const library::Library& library, const std::vector<std::string>& names,
-                           const MbcOptions& options) {
-  std::vector<adapter::Adapter> adapters;
-  for (const auto& name : names) adapters.push_back(library.load(name));
-  std::vector<const adapter::Adapter*> pointers;
-  for (const auto& adapter : adapters) pointers.push_back(&adapter);
-
-  const auto similarity = cosine_similarity(gram_matrix(pointers, options.embedding), options.embedding.components);
+                           const MbcOptions& options, const Descriptions& descriptions) {
+  const auto similarity = library_similarity(library, names, options.embedding, descriptions);
+  auto grouping = group_experts(similarity, options);
   Clustering out;
   out.names = names;
+  out.cluster = std::move(grouping.cluster);
   out.similarity = rows_of(similarity);
-  out.cluster = k_means(out.similarity, options.k_means).cluster;
   for (const auto& row : rows_of(plane_positions(similarity))) out.positions.emplace_back(row[0], row[1]);
-
-  const json file{
-      {"names", out.names}, {"cluster", out.cluster}, {"similarity", out.similarity}, {"positions", out.positions}};
-  library.write_derived(kKind, library.contents_key(library.names()), "json",
-                        [&](const fs::path& path) { write_file_atomically(path, file.dump(1) + "\n"); });
+  out.method = kMethods[static_cast<std::size_t>(options.method)];
+  out.embedding = options.embedding;
+  out.silhouettes = std::move(grouping.silhouettes);
+  write_clustering(library, out);
   return out;
-}
-
-std::optional<Clustering> read_clustering(const library::Library& library) {
-  const auto path = library.derived(kKind, library.contents_key(library.names()), "json");
-  if (!path) return std::nullopt;
-  try {
-    const auto file = json::parse(read_file(*path, 1 << 28));
-    Clustering out;
-    file.at("names").get_to(out.names);
-    file.at("cluster").get_to(out.cluster);
-    file.at("similarity").get_to(out.similarity);
-    file.at("positions").get_to(out.positions);
-    QUIVER_CHECK(out.cluster.size() == out.names.size(), format, path->string(), "{} clusters for {} experts",
-                 out.cluster.size(), out.names.size());
-    return out;
-  } catch (const json::exception& error) {
-    fail(ErrorCode::format, path->string(), "not a clustering ({}); 'quiver cluster' writes it again", error.what());
-  }
 }
 
 }  // namespace quiver::clustering

@@ -1,38 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 // Model-based clustering (MBC, arXiv 2405.11157): experts grouped by what they learned.
 //
-// Each expert is described by its cosine similarity to all experts; k-means runs on the rows of that matrix.
+// Each expert is described by its cosine similarity to all experts; k-means runs on the rows of that matrix. With
+// Embedding::mttl this is MTTL's recipe: factors flattened, small entries dropped, truncated SVD, cosine, k-means++.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "quiver/clustering/kmeans.h"
-#include "quiver/clustering/similarity.h"
-#include "quiver/library/library.h"
+#include "quiver/clustering/library_similarity.h"
+#include "quiver/clustering/linkage.h"
+#include "quiver/clustering/stored_clustering.h"
 
 namespace quiver::clustering {
 
-struct Clustering {
-  std::vector<std::string> names;
-  std::vector<std::size_t> cluster;             ///< per name
-  std::vector<std::vector<double>> similarity;  ///< [N][N]
-  std::vector<std::pair<double, double>> positions;
-  std::size_t clusters() const;
-  std::vector<std::vector<std::string>> members() const;
+enum class Method {
+  mbc,            ///< k-means on the rows of the similarity matrix
+  agglomerative,  ///< by cosine distance 1 - similarity; ward: by the distance sqrt(2 - 2 similarity) of unit vectors
+  random,         ///< the paper's control: sizes that differ by one at most, whatever the experts learned
 };
+
+Method method_of_name(const std::string& name);
 
 struct MbcOptions {
   EmbeddingOptions embedding;
-  KMeansOptions k_means;
+  Method method = Method::mbc;
+  Linkage linkage = Linkage::average;  ///< agglomerative
+  KMeansOptions k_means;               ///< its number of clusters and its seed are those of every method
+  bool choose_clusters = false;        ///< the number with the largest mean silhouette; of equal ones the smallest
+  std::size_t min_clusters = 2, max_clusters = 20;  ///< the numbers to choose from, as far as below the experts
 };
+
+struct Grouping {
+  std::vector<std::size_t> cluster;      ///< per expert, numbered by first members
+  std::vector<ScoredCount> silhouettes;  ///< of the numbers tried that have one: 2 to N - 1
+};
+
+/// `similarity`: float64 [N, N]. Throws Error{usage} where the number of clusters is out of range.
+Grouping group_experts(const at::Tensor& similarity, const MbcOptions& options);
 
 /// Clusters the library's experts named and writes the result into its derived data.
 Clustering cluster_library(const library::Library& library, const std::vector<std::string>& names,
-                           const MbcOptions& options);
-
-/// The clustering that was computed last over the experts as they are now, or nullopt.
-std::optional<Clustering> read_clustering(const library::Library& library);
+                           const MbcOptions& options, const Descriptions& descriptions = {});
 
 }  // namespace quiver::clustering

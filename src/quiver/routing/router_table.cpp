@@ -3,6 +3,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/routing/learned_routes.h"
 #include "quiver/routing/route_entry.h"
 
 namespace quiver::routing {
@@ -11,7 +12,8 @@ namespace {
 const std::vector<RouteEntry>& entries() {
   static const std::vector<RouteEntry> table = [] {
     std::vector<RouteEntry> out;
-    for (const auto& family : {constant_routes(), token_routes()}) out.insert(out.end(), family.begin(), family.end());
+    for (const auto& family : {constant_routes(), request_routes(), token_routes(), merge_routes()})
+      out.insert(out.end(), family.begin(), family.end());
     return out;
   }();
   return table;
@@ -34,6 +36,7 @@ std::unique_ptr<Router> make_router(const RouteSpec& spec, const RouterInputs& i
     if (entry.help.name == spec.name) return entry.make(spec, inputs);
     names.push_back(entry.help.name);
   }
+  if (inputs.library && has_router(*inputs.library, spec.name)) return make_saved(spec.name, spec, inputs);
   fail(ErrorCode::usage, "--route", "no route '{}'{}", spec.name, suggestion(spec.name, names));
 }
 

@@ -11,6 +11,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/sha256.h"
+#include "quiver/routing/signature.h"
 #include "quiver/training/checkpoint.h"
 #include "quiver/training/metrics_file.h"
 #include "quiver/training/step.h"
@@ -224,9 +225,22 @@ class Session {
                      {"validation_loss", number(p.best_validation)},
                      {"stopped_early", p.stopped_early}};
     request_.library.save(info, job.result(), request_.replace);
+    write_signature(job.data());
     remove_checkpoint(run.folder);
     results_.push_back({info.name, p.step, p.tokens, speed, p.last_train_loss, p.best_validation,
                         request_.library.expert_folder(info.name), false});
+  }
+
+  /// What the router `auto` knows the expert by: some of its prompts, spread over all of its rows.
+  void write_signature(const ExpertData& data) const {
+    std::vector<std::vector<std::int32_t>> prompts;
+    const auto count = std::min<std::size_t>(data.train.size(), routing::kSignatureRows);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto& row = data.train[i * data.train.size() / count];
+      if (row.target_begin > 0) prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
+    }
+    if (prompts.empty()) return;
+    routing::write_signature(request_.library, data.name, routing::prompt_features(request_.model, prompts));
   }
 
   const TrainRequest& request_;

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+
+#include "quiver/adapter/peft.h"
+#include "quiver/base/error.h"
+#include "quiver/cli/library_actions.h"
+#include "quiver/library/collection.h"
+#include "quiver/library/expert_file.h"
+#include "quiver/library/mttl_library.h"
+
+namespace quiver::cli {
+namespace {
+
+using library::CollectionFormat;
+
+/// A PEFT adapter, and beside it what is known of the expert, which PEFT passes over.
+void write_adapter(const fs::path& folder, const library::Library& library, const std::string& name) {
+  fs::create_directories(folder);
+  adapter::write_peft(folder, library.load(name), library.base_model());
+  library::write_expert_file(folder, library.info(name));
+}
+
+/// Path of the expert in the export, relative to its folder.
+std::string write_one(const fs::path& folder, const library::Library& library, const std::string& name,
+                      CollectionFormat format) {
+  if (format == CollectionFormat::mttl)
+    return library::write_mttl_expert(folder, library.info(name), library.load(name), library.base_model()) + ".ckpt";
+  write_adapter(folder / name, library, name);
+  return name;
+}
+
+/// An existing folder is replaced by the export, so one that holds anything is not taken without being told so.
+void check_output(const LibraryOptions& o) {
+  QUIVER_CHECK(!o.output.empty(), usage, "library export", "give --output DIR");
+  const bool free = !fs::exists(o.output) || (fs::is_directory(o.output) && fs::is_empty(o.output));
+  QUIVER_CHECK(free || o.replace, usage, "--output", "{} is there already; --replace replaces it and all it holds",
+               o.output);
+}
+
+}  // namespace
+
+void export_experts(const LibraryOptions& o) {
+  const auto library = library::Library::open(o.library);
+  const auto format = library::collection_format_of_name(o.format);
+  const auto names = chosen_experts(library, o);
+  check_output(o);
+  const bool alone = o.arguments.size() == 1 && names.size() == 1 && format != CollectionFormat::mttl;
+  std::vector<std::string> paths;
+  write_folder_atomically(o.output, [&](const fs::path& folder) {
+    if (alone) return write_adapter(folder, library, names[0]);
+    for (const auto& name : names)
+      paths.push_back((fs::path(o.output) / write_one(folder, library, name, format)).string());
+  });
+  if (alone) paths.push_back(o.output);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (o.json) print_json({{"name", names[i]}, {"path", paths[i]}});
+    if (!o.json) std::printf("%s\n", paths[i].c_str());
+  }
+}
+
+}  // namespace quiver::cli

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/cli/prepare_routes.h"
+
+#include <algorithm>
+
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+#include "quiver/cli/task_rows.h"
+#include "quiver/routing/expert_rows.h"
+#include "quiver/routing/route_entry.h"
+#include "quiver/routing/signature.h"
+#include "quiver/routing/text_router.h"
+#include "quiver/training/expert_rows_training.h"
+#include "quiver/training/router_training.h"
+
+namespace quiver::cli {
+namespace {
+
+using nlohmann::json;
+using routing::RouteSpec;
+
+/// The tasks of an expert among those given; none at all is an error, some missing is not.
+std::vector<const data::Task*> tasks_of(const PrepareData& d, std::size_t expert, const std::string& route) {
+  const auto& names = d.experts.inputs.expert_tasks[expert];
+  std::vector<const data::Task*> out;
+  for (const auto& task : d.tasks) {
+    if (std::find(names.begin(), names.end(), task.name) != names.end()) out.push_back(&task);
+  }
+  QUIVER_CHECK(!out.empty(), usage, "--route " + route, "--task gives none of the tasks of expert '{}' ({})",
+               d.experts.names()[expert], join(names, ", "));
+  return out;
+}
+
+/// Training rows of an expert's tasks, `limit` of them in all, the tasks in turn.
+std::vector<data::TokenRow> rows_of(const PrepareData& d, std::size_t expert, std::int64_t limit,
+                                    const std::string& route) {
+  const auto tasks = tasks_of(d, expert, route);
+  const auto each = std::max<std::int64_t>(1, limit / static_cast<std::int64_t>(tasks.size()));
+  std::vector<data::TokenRow> out;
+  for (const auto* task : tasks)
+    add_rows(*task, data::Split::train, each, d.options.join, *d.loaded.text.tokenizer, out);
+  return out;
+}
+
+std::int64_t limit_of(const PrepareData& d, std::int64_t wanted) { return d.limit > 0 ? d.limit : wanted; }
+
+/// One table row per expert, for those that have none yet.
+template <typename Compute>
+json fill_expert_rows(const RouteSpec& spec, const PrepareData& d, Compute compute) {
+  const auto& bank = *d.experts.bank;
+  const auto missing = routing::experts_without(*d.experts.library, bank, spec.name);
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    d.progress.update(spec.name, i, missing.size(), bank.names()[missing[i]]);
+    const auto own = compute(static_cast<std::int64_t>(missing[i]));
+    routing::SiteTable table(bank.model_sites(), bank.size());
+    for (std::size_t s = 0; s < table.sites(); ++s) {
+      const auto site = static_cast<std::int64_t>(s);
+      table.site(site)[static_cast<std::int64_t>(missing[i])].copy_(own.site(site)[0]);
+    }
+    routing::write_expert_rows(*d.experts.library, bank, spec.name, table, {missing[i]});
+  }
+  d.progress.finish();
+  return {{"prepared", missing.size()}};
+}
+
+json prepare_average_activation(const RouteSpec& spec, const PrepareData& d) {
+  training::AverageActivationOptions options;
+  options.token = routing::choice_of(spec, "token", {"last", "mean"}, "last") == 1
+                      ? training::AverageActivationOptions::Token::mean
+                      : training::AverageActivationOptions::Token::last;
+  options.base_only = spec.flag("base_only", false);
+  return fill_expert_rows(spec, d, [&](std::int64_t e) {
+    const auto rows = rows_of(d, static_cast<std::size_t>(e), limit_of(d, 100), spec.name);
+    return training::average_activation(d.loaded.model, d.experts.bank, e, rows, options);
+  });
+}
+
+json prepare_phatgoose(const RouteSpec& spec, const PrepareData& d) {
+  auto options = d.options;
+  options.batch_rows = 4;
+  options.warmup = 0.1;
+  options.max_steps = static_cast<std::int64_t>(spec.number("steps", 100));
+  const double rate = spec.number("learning_rate", 1e-3);
+  return fill_expert_rows(spec, d, [&](std::int64_t e) {
+    std::vector<training::RoutedRow> rows;
+    for (auto& row : rows_of(d, static_cast<std::size_t>(e), limit_of(d, options.max_steps * 4), spec.name))
+      rows.push_back({std::move(row), e});
+    const training::RoutedTraining run{d.loaded.model, options, d.progress,
+                                       "gate of " + d.experts.names()[static_cast<std::size_t>(e)]};
+    return training::train_phatgoose_gates(run, d.experts.bank, e, rate, rows);
+  });
+}
+
+json prepare_signatures(const RouteSpec&, const PrepareData& d) {
+  const auto missing = routing::experts_without_signature(*d.experts.library, *d.experts.bank);
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    const auto name = d.experts.names()[missing[i]];
+    d.progress.update("signatures", i, missing.size(), name);
+    std::vector<std::vector<std::int32_t>> prompts;
+    for (const auto& row : rows_of(d, missing[i], limit_of(d, routing::kSignatureRows), "auto"))
+      prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
+    routing::write_signature(*d.experts.library, name, routing::prompt_features(d.loaded.model, prompts));
+  }
+  d.progress.finish();
+  return {{"prepared", missing.size()}};
+}
+
+json prepare_text(const RouteSpec& spec, const PrepareData& d) {
+  std::vector<std::vector<std::string>> prompts;
+  const auto limit = static_cast<std::size_t>(limit_of(d, 200));
+  for (std::size_t e = 0; e < d.experts.names().size(); ++e) {
+    auto& own = prompts.emplace_back();
+    const auto tasks = tasks_of(d, e, spec.name);
+    for (const auto* task : tasks) {
+      for (const auto i : task->rows(data::Split::train)) {
+        if (own.size() >= limit * static_cast<std::size_t>(&task - tasks.data() + 1) / tasks.size()) break;
+        own.push_back(task->examples[i].source);
+      }
+    }
+  }
+  routing::SavedRouter saved;
+  saved.name = d.name.empty() ? spec.name : d.name;
+  saved.kind = "text";
+  saved.experts = d.experts.names();
+  saved.options = routing::save_text_profile(routing::fit_text_profile(prompts, {spec.flag("bigrams", false)}));
+  routing::save_router(*d.experts.library, saved);
+  return {{"name", saved.name}, {"experts", saved.experts.size()}};
+}
+
+/// Options of a trained router from its route; `molora`, `rkhs`, `product-keys` and `soup` are settings of the two
+/// kinds.
+training::RouterOptions router_options(const RouteSpec& spec) {
+  using Kind = training::RouterOptions::Kind;
+  training::RouterOptions o;
+  o.kind = spec.name == "xlora"                            ? Kind::xlora
+           : spec.name == "weights" || spec.name == "soup" ? Kind::weights
+                                                           : Kind::gates;
+  o.gate.kind = spec.name == "rkhs"           ? routing::GateKind::rkhs
+                : spec.name == "product-keys" ? routing::GateKind::product_keys
+                                              : routing::GateKind::linear;
+  spec.check_options({"top_k", "temperature", "combine", "share_of_all", "input_norm", "balance", "entropy", "z",
+                      "granularity", "softmax", "depth", "width", "per_site", "space", "embedding", "learning_rate"});
+  o.mix.top_k = routing::count_of(spec, "top_k", spec.name == "molora" ? 2 : 0);
+  o.mix.temperature =
+      spec.find("temperature") == "sqrt" || !spec.find("temperature") ? 0.0 : spec.number("temperature", 1.0);
+  o.mix.share_of_all = spec.flag("share_of_all", spec.name == "rkhs");
+  o.mix.combine = routing::combine_of(spec);
+  o.input_norm = static_cast<routing::Norm>(routing::choice_of(spec, "input_norm", {"none", "unit", "layer"}, "layer"));
+  o.balance = spec.number("balance", 0.0);
+  o.mutual_information = spec.number("entropy", 0.0);
+  o.z = spec.number("z", 0.0);
+  o.gate.space = static_cast<std::int64_t>(spec.number("space", 64));
+  o.gate.embedding = static_cast<std::int64_t>(spec.number("embedding", 32));
+  o.places.granularity =
+      static_cast<routing::Granularity>(routing::choice_of(spec, "granularity", {"model", "layer", "site"}, "layer"));
+  o.places.softmax = spec.flag("softmax", spec.name == "soup");
+  o.depth = static_cast<int>(spec.number("depth", 1));
+  o.width = static_cast<std::int64_t>(spec.number("width", 128));
+  o.per_site = spec.flag("per_site", true);
+  o.learning_rate = spec.number("learning_rate", o.kind == Kind::xlora ? 1e-3 : 1e-2);
+  return o;
+}
+
+json prepare_trained(const RouteSpec& spec, const PrepareData& d) {
+  std::vector<training::RoutedRow> train, validation;
+  for (std::size_t t = 0; t < d.tasks.size(); ++t) {
+    for (const auto split : {data::Split::train, data::Split::validation}) {
+      const auto limit = split == data::Split::train ? limit_of(d, 100) : 10;
+      std::vector<data::TokenRow> rows;
+      add_rows(d.tasks[t], split, limit, d.options.join, *d.loaded.text.tokenizer, rows);
+      for (auto& row : rows)
+        (split == data::Split::train ? train : validation).push_back({std::move(row), static_cast<std::int64_t>(t)});
+    }
+  }
+  const auto name = d.name.empty() ? spec.name : d.name;
+  const training::RoutedTraining run{d.loaded.model, d.options, d.progress, "router " + name};
+  const auto saved = training::train_router(run, d.experts.bank, router_options(spec), name, train, validation);
+  routing::save_router(*d.experts.library, saved);
+  auto figures = saved.training;
+  figures["name"] = name;
+  return figures;
+}
+
+struct Preparation {
+  const char* route;
+  json (*prepare)(const RouteSpec&, const PrepareData&);
+};
+
+constexpr Preparation kPreparations[] = {
+    {"average-activation", prepare_average_activation},
+    {"phatgoose", prepare_phatgoose},
+    {"auto", prepare_signatures},
+    {"ariadne", prepare_signatures},
+    {"lorauter", prepare_signatures},
+    {"text", prepare_text},
+    {"gates", prepare_trained},
+    {"molora", prepare_trained},
+    {"rkhs", prepare_trained},
+    {"product-keys", prepare_trained},
+    {"weights", prepare_trained},
+    {"soup", prepare_trained},
+    {"xlora", prepare_trained},
+};
+
+}  // namespace
+
+bool prepared_from_tasks(const std::string& route) {
+  return std::any_of(std::begin(kPreparations), std::end(kPreparations),
+                     [&](const auto& p) { return route == p.route; });
+}
+
+json prepare_from_tasks(const RouteSpec& spec, const PrepareData& data) {
+  QUIVER_CHECK(data.experts.inputs.library, usage, "--route " + spec.text, "give --library DIR and no --adapter");
+  for (const auto& p : kPreparations) {
+    if (spec.name == p.route) return p.prepare(spec, data);
+  }
+  return {};
+}
+
+}  // namespace quiver::cli

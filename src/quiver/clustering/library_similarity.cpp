@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/clustering/library_similarity.h"
+
+#include <algorithm>
+
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+
+namespace quiver::clustering {
+namespace {
+
+at::Tensor factor_similarity(const library::Library& library, const std::vector<std::string>& names,
+                             const EmbeddingOptions& options) {
+  std::vector<adapter::Adapter> adapters;
+  for (const auto& name : names) adapters.push_back(library.load(name));
+  std::vector<const adapter::Adapter*> pointers;
+  for (const auto& adapter : adapters) pointers.push_back(&adapter);
+  return cosine_similarity(gram_matrix(pointers, options), options.components);
+}
+
+}  // namespace
+
+std::vector<std::string> task_texts(const library::Library& library, const std::vector<std::string>& names) {
+  std::vector<std::string> out;
+  for (const auto& name : names) {
+    const auto tasks = library.info(name).tasks;
+    auto& text = out.emplace_back(tasks.empty() ? name : join(tasks, " "));
+    for (auto& c : text) {
+      if (c == '_' || c == '-' || c == '.') c = ' ';
+    }
+  }
+  return out;
+}
+
+at::Tensor library_similarity(const library::Library& library, const std::vector<std::string>& names,
+                              const EmbeddingOptions& options, const Descriptions& descriptions) {
+  QUIVER_CHECK(!names.empty(), usage, library.folder().string(), "no experts to compare");
+  if (options.kind == Embedding::text) {
+    return text_similarity(descriptions.texts ? descriptions.texts(names) : task_texts(library, names));
+  }
+  if (options.kind == Embedding::prototypes) {
+    QUIVER_CHECK(descriptions.prototypes, usage, "--embedding prototypes", "needs the experts' Arrow directions");
+    return prototype_similarity(descriptions.prototypes(names));
+  }
+  return factor_similarity(library, names, options);
+}
+
+}  // namespace quiver::clustering

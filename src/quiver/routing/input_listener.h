@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Listens to what sites read: for means, gates and signatures.
+#pragma once
+
+#include <functional>
+
+#include "quiver/model/experts.h"
+
+namespace quiver::routing {
+
+/// Passes requests on to another source (null: the base model) and shows each input before.
+class InputListener : public model::ExpertSource {
+ public:
+  using Heard = std::function<void(const std::vector<model::SiteColumns>& sites, const at::Tensor& x)>;
+  InputListener(model::ExpertSource* source, Heard heard) : source_(source), heard_(std::move(heard)) {}
+
+  std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
+    heard_(sites, x);
+    return source_ ? source_->at(sites, x) : std::vector<ops::SiteUse>{};
+  }
+
+ private:
+  model::ExpertSource* source_;
+  Heard heard_;
+};
+
+}  // namespace quiver::routing

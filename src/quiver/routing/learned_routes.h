@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trained routers as routers again.
+#pragma once
+
+#include "quiver/routing/route_spec.h"
+#include "quiver/routing/router.h"
+#include "quiver/routing/saved_router.h"
+
+namespace quiver::routing {
+
+/// Kinds: gates (tensors SITE [E, in]), weights ("weights" [places, E]), xlora (layers.N.weight, layers.N.bias).
+/// Options of the route stand above those saved. Throws Error{mismatch} where the bank's experts are others.
+std::unique_ptr<Router> router_of(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs);
+
+/// The library's router of that name.
+std::unique_ptr<Router> make_saved(const std::string& name, const RouteSpec& spec, const RouterInputs& inputs);
+
+}  // namespace quiver::routing

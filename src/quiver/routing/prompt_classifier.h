@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which expert's training prompts a prompt is like: linear discriminant analysis of signatures.
+//
+//   d_e^2 = (f - m_e)^T S^-1 (f - m_e)      m_e the mean features of expert e's prompts, S their covariance within
+//   experts
+//
+// Directions in which prompts of one task differ anyway count little, those that tell tasks apart count much. S is
+// shrunk towards its diagonal, for there are fewer prompts than features. Two numbers are fitted on prompts left out in
+// turn (five folds): how far a prompt of a known task lies from its own expert, and the temperature at which the
+// softmax of -d^2 says how sure the choice is.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace quiver::routing {
+
+struct PromptClassifier {
+  at::Tensor whiten;         ///< float32 [F, F]: |f whiten - m whiten|^2 is d^2
+  at::Tensor means;          ///< float32 [E, F], whitened
+  double usual = 1.0;        ///< mean d^2 of a prompt of a known task to its own expert
+  double temperature = 1.0;  ///< of -d^2
+  double accuracy = 0.0;     ///< share of left-out prompts whose nearest expert is their own
+};
+
+/// features: [N_e, F] per expert. Throws Error{usage} without experts.
+PromptClassifier fit_prompt_classifier(const std::vector<at::Tensor>& features);
+
+/// d^2, float32 [N, E].
+at::Tensor distances(const PromptClassifier& classifier, const at::Tensor& features);
+
+}  // namespace quiver::routing

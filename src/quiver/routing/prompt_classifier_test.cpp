@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/routing/prompt_classifier.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/diag.h>
+#include <ATen/ops/linalg_inv.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "quiver/base/error.h"
+#include "quiver/routing/prompt_router.h"
+
+namespace quiver::routing {
+namespace {
+
+/// Prompts of three tasks that differ in one direction, which a much larger common spread in another hides.
+std::vector<at::Tensor> planted(std::uint64_t seed, std::int64_t rows) {
+  at::manual_seed(seed);
+  std::vector<at::Tensor> out;
+  for (int e = 0; e < 3; ++e) {
+    auto f = at::randn({rows, 6});
+    f.select(1, 0).mul_(30.0);
+    f.select(1, 1).mul_(0.3).add_(2.0 * e);
+    out.push_back(f);
+  }
+  return out;
+}
+
+TEST(PromptClassifier, IsMahalanobisDistanceWithTheShrunkCovariance) {
+  const auto features = planted(1, 40);
+  const auto classifier = fit_prompt_classifier(features);
+  std::vector<at::Tensor> centred;
+  for (const auto& f : features) centred.push_back((f - f.mean(0)).to(at::kDouble));
+  const auto x = at::cat(centred, 0);
+  auto covariance = at::mm(x.t(), x) / (120.0 - 3.0);
+  covariance = covariance * 0.7 + at::diag(covariance.diagonal()) * 0.3;
+  const auto difference = (features[1][5] - features[2].mean(0)).to(at::kDouble);
+  const double expected = difference.dot(at::linalg_inv(covariance).matmul(difference)).item<double>();
+  EXPECT_NEAR(distances(classifier, features[1].narrow(0, 5, 1))[0][2].item<double>(), expected, 1e-3 * expected);
+}
+
+TEST(PromptClassifier, TellsTasksApartUnderACommonSpread) {
+  const auto classifier = fit_prompt_classifier(planted(1, 40));
+  EXPECT_GT(classifier.accuracy, 0.95);
+  EXPECT_GT(classifier.usual, 0.0);
+  const auto fresh = planted(2, 50);
+  for (std::int64_t e = 0; e < 3; ++e) {
+    const auto nearest = distances(classifier, fresh[static_cast<std::size_t>(e)]).argmin(1);
+    EXPECT_GT(nearest.eq(e).to(at::kFloat).mean().item<double>(), 0.9);
+  }
+  EXPECT_NO_THROW(fit_prompt_classifier({at::randn({1, 4}), at::randn({3, 4})})) << "a single prompt is enough";
+  EXPECT_THROW(fit_prompt_classifier({}), Error);
+}
+
+TEST(PromptRouter, MixesMoreExpertsTheStrangerThePromptAndComesBackToTheBase) {
+  PromptClassifier fitted;
+  fitted.usual = 100.0;
+  fitted.temperature = 10.0;
+  const PromptRouterOptions options{2, 5.0, 3.0, 1.0};
+  const auto known = pairs_of_distances({90.0, 190.0, 500.0}, fitted, options);
+  ASSERT_EQ(known.size(), 1u) << "exp(-10) is negligible";
+  EXPECT_EQ(known[0], (ops::ExpertWeight{0, 1.0f}));
+  const auto strange = pairs_of_distances({200.0, 300.0, 600.0}, fitted, options);
+  ASSERT_EQ(strange.size(), 2u);
+  EXPECT_NEAR(strange[1].second / strange[0].second, std::exp(-100.0 / (10.0 * 32.0)), 1e-5);
+  EXPECT_NEAR(strange[0].second + strange[1].second, 1.0, 1e-5);
+  const auto foreign = pairs_of_distances({600.0, 610.0, 900.0}, fitted, options);
+  EXPECT_NEAR(foreign[0].second + foreign[1].second, std::pow(0.5, 5), 1e-4);
+}
+
+}  // namespace
+}  // namespace quiver::routing

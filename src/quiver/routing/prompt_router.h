@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Quiver's own router: the prompt says which experts fit, once per request, and how well they fit.
+//
+//   w_e ~ exp(-d_e^2 / (t r^reach)),   r = max(1, d_min^2 / usual)
+//
+// with the distances d, their temperature t and the usual distance of prompts that the library knows
+// (PromptClassifier). A prompt of a known task (r = 1) gets its expert; the farther a prompt lies from all that the
+// experts have seen, the more of them are mixed; beyond `base_from` times the usual distance their common weight falls
+// as (base_from / r)^reach, so that a text of another kind comes back to the base model.
+//
+// ARIADNE (arXiv 2606.19079) and LoRAuter (arXiv 2601.21795) are this with other distances: cosine to the mean of an
+// expert's features, and one expert or a few weighted ones.
+#pragma once
+
+#include <memory>
+
+#include "quiver/routing/prompt_classifier.h"
+#include "quiver/routing/request_mix.h"
+#include "quiver/routing/router.h"
+
+namespace quiver::routing {
+
+struct PromptRouterOptions {
+  std::int64_t top_k = 4;    ///< experts of a request at most; 0: all
+  double reach = 6.0;        ///< how fast strange prompts mix more experts; 0: never
+  double base_from = 3.0;    ///< distance, in usual ones, from which the base model comes back; 0: never
+  double temperature = 0.5;  ///< factor of the fitted temperature; below 1: surer of known tasks than the fit is
+  ops::Combine combine = ops::Combine::outputs;
+};
+
+class PromptRouter : public RequestRouter {
+ public:
+  /// The model must outlive the router.
+  PromptRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,
+               PromptClassifier classifier, PromptRouterOptions options);
+  std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const override;
+
+ private:
+  const model::LanguageModel& model_;
+  PromptClassifier classifier_;
+  PromptRouterOptions options_;
+};
+
+/// The pairs of one request from its squared distances.
+std::vector<ops::ExpertWeight> pairs_of_distances(const std::vector<double>& squares, const PromptClassifier& fitted,
+                                                  const PromptRouterOptions& options);
+
+/// Nearest mean by cosine: ARIADNE's choice, LoRAuter's weights.
+class CosineRouter : public RequestRouter {
+ public:
+  CosineRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,
+               const std::vector<at::Tensor>& features, RequestMixOptions options, ops::Combine combine);
+  std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const override;
+
+ private:
+  const model::LanguageModel& model_;
+  at::Tensor means_;  ///< [E, F], unit length
+  RequestMixOptions options_;
+};
+
+}  // namespace quiver::routing

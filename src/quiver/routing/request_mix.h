@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// From one score per expert and request to the pairs of the request.
+#pragma once
+
+#include <limits>
+#include <vector>
+
+#include "quiver/ops/mix.h"
+
+namespace quiver::routing {
+
+struct RequestMixOptions {
+  std::int64_t top_k = 1;    ///< experts of a request; 0: all
+  double temperature = 1.0;  ///< weights are a softmax of score / temperature over those kept
+  /// Where even the best score is lower: no expert, the base model.
+  double floor = -std::numeric_limits<double>::infinity();
+};
+
+/// Ties go to the lower expert number; experts whose weight is below a thousandth are left out.
+std::vector<ops::ExpertWeight> pairs_of(const std::vector<double>& scores, const RequestMixOptions& options);
+
+}  // namespace quiver::routing
