@@ -11,6 +11,7 @@
 #include "quiver/routing/constant_router.h"
 #include "quiver/routing/directions.h"
 #include "quiver/routing/token_router.h"
+#include "quiver/routing/xlora_router.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/training/adamw.h"
 #include "quiver/training/expert_job.h"
@@ -157,6 +158,22 @@ TEST_F(WithAdapters, ArrowEqualsPeft) {
   const auto scores = std::make_shared<routing::DirectionScores>(routing::compute_directions(*all, {}, silent), 3,
                                                                  routing::DirectionScoreOptions{});
   expect(routing::TokenRouter(all, scores, {2}), "arrow/golden.safetensors", "arrow");
+}
+
+TEST_F(WithAdapters, XLoraEqualsPeft) {
+  const auto all = bank("arrow", {"e0", "e1", "e2"});
+  const auto file = tensor_io::open_safetensors(golden("xlora/golden.safetensors"));
+  for (const std::string name : {"linear", "top", "shared"}) {
+    routing::XLoraNetwork network;
+    for (int n = 0; n < (name == "top" ? 2 : 1); ++n) {
+      network.weights.push_back(file->load(fmt::format("{}.layers.{}.weight", name, n)));
+      network.biases.push_back(file->load(fmt::format("{}.layers.{}.bias", name, n)));
+    }
+    network.per_site = name != "shared";
+    network.temperature = name == "linear" ? 0.7 : 1.0;
+    network.top_k = name == "top" ? 2 : 0;
+    expect(routing::XLoraRouter(all, model_, network), "xlora/golden.safetensors", name);
+  }
 }
 
 TEST_F(WithAdapters, WhatQuiverWritesItReadsBackTheSame) {

@@ -25,6 +25,9 @@ struct LoraOptions {
     mttl,  ///< A ~ U(-g, g), g = gain(leaky_relu, sqrt 5) / sqrt(in) = 1/sqrt(3 in), B = 0
   };
   Init init = Init::peft;
+  /// A is the same for all experts of a seed and is not trained; B alone is (LoRA-FA, arXiv 2308.03303). Routing by
+  /// seqr needs it.
+  bool share_a = false;
 };
 
 struct Adapter {

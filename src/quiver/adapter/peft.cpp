@@ -5,6 +5,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
 #include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/torch_archive.h"
 
 namespace quiver::adapter {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight";
 constexpr const char* kWeightsFile = "adapter_model.safetensors";
+constexpr const char* kPickledFile = "adapter_model.bin";
 constexpr const char* kConfigFile = "adapter_config.json";
 
 /// The module path of a key, without wrappers that training tools leave in it.
@@ -35,14 +37,14 @@ void check_pair(const std::string& site, const ops::LoraFactors& f, const PeftCo
 }  // namespace
 
 Adapter read_peft(const fs::path& folder) {
-  const auto where = (folder / kWeightsFile).string();
-  if (!fs::exists(folder / kWeightsFile)) {
-    QUIVER_CHECK(!fs::exists(folder / "adapter_model.bin"), unsupported, folder.string(),
-                 "adapter_model.bin is a pickle, which can run code; save the adapter as safetensors in PEFT first");
-    fail(ErrorCode::not_found, folder.string(), "no {} in it, so it is not a PEFT adapter", kWeightsFile);
-  }
+  const bool pickled = !fs::exists(folder / kWeightsFile) && fs::exists(folder / kPickledFile);
+  const auto weights = folder / (pickled ? kPickledFile : kWeightsFile);
+  const auto where = weights.string();
+  QUIVER_CHECK(fs::exists(weights), not_found, folder.string(), "no {} in it, so it is not a PEFT adapter",
+               kWeightsFile);
   const auto config = parse_peft_config(read_file(folder / kConfigFile, 1 << 24), (folder / kConfigFile).string());
-  const auto file = tensor_io::open_safetensors(folder / kWeightsFile);
+  // The reader of pickles takes tensors and containers alone and runs nothing.
+  const auto file = pickled ? tensor_io::open_torch_tensors(weights) : tensor_io::open_safetensors(weights);
   Adapter adapter{config.options, {}};
   for (const auto& [key, info] : file->tensors()) {
     const bool a = key.ends_with(kA), b = key.ends_with(kB);

@@ -14,6 +14,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
 #include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/torch_archive.h"
 
 namespace quiver::adapter {
 namespace {
@@ -165,10 +166,24 @@ TEST_F(PeftFolder, TensorsThatAreNotHalvesOfOnePairAreRefusedByName) {
   expect_refused(ErrorCode::unsupported, "'x.q_proj.lora_A.weight'");
 }
 
-TEST_F(PeftFolder, AFolderWithoutSafetensorsIsRefused) {
+TEST_F(PeftFolder, PickledWeightsAreReadWithoutRunningThem) {
+  const auto a = at::randn({2, 6}), b = at::randn({4, 2});
+  write({{"base_model.model.x.q_proj.lora_A.weight", a}, {"base_model.model.x.q_proj.lora_B.weight", b}});
+  fs::remove(folder_ / "adapter_model.safetensors");
+  tensor_io::write_torch_archive(folder_ / "adapter_model.bin", {{"base_model.model.x.q_proj.lora_A.weight", a},
+                                                                 {"base_model.model.x.q_proj.lora_B.weight", b}});
+  const auto factors = read_peft(folder_).sites.at("x.q_proj");
+  EXPECT_TRUE(factors.a.equal(a));
+  EXPECT_TRUE(factors.b.equal(b));
+}
+
+TEST_F(PeftFolder, AFolderWithoutWeightsIsRefused) {
   expect_refused(ErrorCode::not_found, "no adapter_model.safetensors");
-  write_file_atomically(folder_ / "adapter_model.bin", "pickle");
-  expect_refused(ErrorCode::unsupported, "adapter_model.bin");
+  write({{"base_model.model.x.q_proj.lora_A.weight", at::ones({2, 6})}});
+  fs::remove(folder_ / "adapter_model.safetensors");
+  write_file_atomically(folder_ / "adapter_model.bin", "no archive");
+  expect_refused(ErrorCode::format, "adapter_model.bin");
+  fs::remove(folder_ / "adapter_model.bin");
   write({{"base_model.model.x.q_proj.lora_A.weight", at::ones({2, 6})}});
   fs::remove(folder_ / "adapter_config.json");
   expect_refused(ErrorCode::not_found, "adapter_config.json");

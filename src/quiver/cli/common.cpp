@@ -62,10 +62,15 @@ ExpertSet load_experts(const ExpertOptions& o, const model::LanguageModel& model
     set.library = std::make_shared<const library::Library>(library::Library::open(o.library));
     library::check_base(*set.library, model.fingerprint(), o.allow_other_base);
     const auto names = o.experts.empty() ? set.library->names() : o.experts;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      progress.update("load experts", i, names.size(), names[i]);
-      set.bank->add(names[i], set.library->load(names[i]));
-      set.inputs.expert_tasks.push_back(set.library->info(names[i]).tasks);
+    constexpr std::size_t kTogether = 64;
+    for (std::size_t begin = 0; begin < names.size(); begin += kTogether) {
+      progress.update("load experts", begin, names.size(), names[begin]);
+      const std::vector<std::string> some(
+          names.begin() + static_cast<std::ptrdiff_t>(begin),
+          names.begin() + static_cast<std::ptrdiff_t>(std::min(begin + kTogether, names.size())));
+      const auto adapters = set.library->load(some);
+      for (std::size_t i = 0; i < some.size(); ++i) set.bank->add(some[i], adapters[i]);
+      for (const auto& name : some) set.inputs.expert_tasks.push_back(set.library->info(name).tasks);
     }
     progress.finish();
   }

@@ -120,6 +120,10 @@ const std::vector<Verb>& verbs() {
        "  quiver merge --library LIB --method ties --set density=0.2 --output MERGED\n"
        "  quiver merge --library LIB --method linear --experts a,b --weights 0.7,0.3 --output MERGED",
        declare_merge, false},
+      {"adapt", "a new task from a few examples, by what the library knows",
+       "  quiver adapt --library LIB --task new.jsonl --regime private --regime library-mean --shots 16\n"
+       "  quiver adapt --library LIB --task new.jsonl --regime lorahub --shots-per-class 4 --seeds 5 --json",
+       declare_adapt, true},
       {"evaluate", "tasks under routes: table, JSON, samples, HTML report",
        "  quiver evaluate --library LIB --task tasks/ --route base --route arrow --route oracle\n"
        "  quiver evaluate --library LIB --task tasks/ --route arrow --matrix --report report.html",
@@ -128,6 +132,10 @@ const std::vector<Verb>& verbs() {
        "  quiver inspect --library LIB --route arrow --text 'What a great film'\n"
        "  quiver inspect --library LIB --route arrow --text 'What a great film' --html trace.html",
        declare_inspect, true},
+      {"run", "a recipe: a published experiment grid, resumable, ending in its table",
+       "  quiver run recipes/quick.toml --data TASKS --output OUT\n"
+       "  quiver run recipes/arrow_grid.toml --data TASKS --output OUT --dry-run",
+       declare_run, false},
       {"bench", "speed of training, prefill, decoding, routing, mixed batches and loading",
        "  quiver bench prefill --model smollm2 --length 512\n  quiver bench arrow --model smollm2 --experts 8 --rank "
        "16 --json",

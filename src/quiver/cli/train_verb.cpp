@@ -6,6 +6,7 @@
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/task_rows.h"
+#include "quiver/cli/train_skills.h"
 #include "quiver/cli/verb.h"
 #include "quiver/clustering/mbc.h"
 #include "quiver/training/trainer.h"
@@ -20,6 +21,8 @@ struct Options {
   training::TrainOptions train;
   std::string library, name, clusters, init = "peft", init_from, schedule = "linear";
   std::int64_t limit = 0, validation_limit = 0;
+  std::string method = "lora";
+  SkillChoice skills;
   bool together = false, replace = false, no_shuffle = false, allow_other_base = false, json = false;
 };
 
@@ -32,6 +35,8 @@ void declare_lora(CLI::App& app, Options& o) {
   app.add_option("--targets", lora.targets, "sites by the end of their names, or one regular expression; default: all")
       ->delimiter(',');
   app.add_option("--init", o.init, "peft or mttl: how A starts")->capture_default_str();
+  app.add_flag("--share-a", lora.share_a,
+               "one fixed A for all experts of a seed, B alone is trained (for --route seqr)");
   app.add_option("--init-from", o.init_from, "a PEFT folder to start from");
 }
 
@@ -112,6 +117,7 @@ void run(Options& o) {
   TerminalProgress progress;
   o.train.schedule = training::schedule_of_name(o.schedule);
   QUIVER_CHECK(o.init == "peft" || o.init == "mttl", usage, "--init", "'{}', expected peft or mttl", o.init);
+  QUIVER_CHECK(o.method == "lora" || o.method == "poly", usage, "--method", "'{}', expected lora or poly", o.method);
   o.train.lora.init = o.init == "mttl" ? adapter::LoraOptions::Init::mttl : adapter::LoraOptions::Init::peft;
   o.train.shuffle = !o.no_shuffle;
   training::check(o.train);
@@ -119,6 +125,12 @@ void run(Options& o) {
   o.train.join = o.join.options(*loaded.text.tokenizer);
   const auto tasks = o.tasks.read(loaded.text);
 
+  const auto library =
+      library::Library::open_or_create(o.library, o.model.model, loaded.model.fingerprint(), o.allow_other_base);
+  if (o.method == "poly") {
+    const SkillRun skills{loaded, library, tasks, o.train, o.name, o.limit, o.validation_limit, o.replace, o.json};
+    return train_skills(skills, o.skills);
+  }
   std::vector<training::ExpertData> experts;
   for (const auto& [name, members] : plan(o, tasks)) {
     library::check_expert_name(name);
@@ -131,8 +143,6 @@ void run(Options& o) {
                data.validation);
     }
   }
-  const auto library =
-      library::Library::open_or_create(o.library, o.model.model, loaded.model.fingerprint(), o.allow_other_base);
   std::optional<adapter::Adapter> start;
   if (!o.init_from.empty()) {
     start = adapter::read_peft(o.init_from);
@@ -165,6 +175,10 @@ std::function<void()> declare_train(CLI::App& app) {
   app.add_flag("--together", o->together, "train all experts at once, each row under its own");
   app.add_flag("--replace", o->replace, "overwrite experts of the same names");
   app.add_flag("--allow-other-base", o->allow_other_base, "add to a library over another base model");
+  app.add_option("--method", o->method,
+                 "lora: experts; poly: skills that all tasks share (Poly, and MHR with --splits)")
+      ->capture_default_str();
+  o->skills.declare(app);
   declare_lora(app, *o);
   declare_optimisation(app, *o);
   o->join.declare(app);

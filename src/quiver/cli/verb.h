@@ -32,10 +32,12 @@ std::function<void()> declare_forward(CLI::App& app);
 std::function<void()> declare_train(CLI::App& app);
 std::function<void()> declare_library(CLI::App& app);
 std::function<void()> declare_prepare(CLI::App& app);
+std::function<void()> declare_adapt(CLI::App& app);
 std::function<void()> declare_cluster(CLI::App& app);
 std::function<void()> declare_merge(CLI::App& app);
 std::function<void()> declare_evaluate(CLI::App& app);
 std::function<void()> declare_inspect(CLI::App& app);
+std::function<void()> declare_run(CLI::App& app);
 std::function<void()> declare_bench(CLI::App& app);
 
 }  // namespace quiver::cli

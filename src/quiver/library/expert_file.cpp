@@ -1,11 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/library/expert_file.h"
 
+#include <chrono>
+
 #include "quiver/base/error.h"
 
 namespace quiver::library {
 
 using nlohmann::json;
+
+std::string files_stamp(const fs::path& folder) {
+  std::string stamp;
+  for (const auto* name : {"adapter_config.json", "adapter_model.safetensors"}) {
+    std::error_code error;
+    const auto bytes = fs::file_size(folder / name, error);
+    if (error) return "";
+    const auto time = fs::last_write_time(folder / name, error).time_since_epoch();
+    const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+    stamp += fmt::format("{}{}-{}", stamp.empty() ? "" : " ", bytes, nanoseconds);
+  }
+  return stamp;
+}
 
 std::string text_field(const json& object, const char* key, const std::string& where) {
   const auto found = object.find(key);
@@ -28,6 +43,8 @@ ExpertInfo read_expert_file(const fs::path& folder, const std::string& name) {
     QUIVER_CHECK(task.is_string(), format, where, "'tasks' holds {}, expected text", task.dump().substr(0, 80));
     info.tasks.push_back(task.get<std::string>());
   }
+  const auto stamp = object.value("files_stamp", json());
+  if (stamp.is_string()) info.files_stamp = stamp.get<std::string>();
   info.training = object.value("training", json());
   info.scores = object.value("scores", json());
   return info;
@@ -39,6 +56,7 @@ void write_expert_file(const fs::path& folder, const ExpertInfo& info) {
                     {"tasks", info.tasks},
                     {"base_fingerprint", info.base_fingerprint},
                     {"identity", info.identity},
+                    {"files_stamp", files_stamp(folder)},
                     {"training", info.training},
                     {"scores", info.scores}};
   write_file_atomically(folder / kExpertFile, object.dump(2) + "\n");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/library/library.h"
 
+#include <ATen/Parallel.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -40,6 +41,12 @@ auto read_one_version(const fs::path& folder, Read read) {
       if (version_of(folder) == version) throw;
     }
   }
+}
+
+void check_identity(const fs::path& folder, const adapter::Adapter& adapter, const ExpertInfo& known) {
+  QUIVER_CHECK(
+      adapter::identity(adapter) == known.identity, mismatch, folder.string(),
+      "the factors are not those that expert.json was written for; 'quiver library verify' lists what changed");
 }
 
 }  // namespace
@@ -106,11 +113,18 @@ adapter::Adapter Library::load(const std::string& name) const {
   return read_one_version(expert_folder(name), [&] {
     const auto known = info(name);
     auto adapter = adapter::read_peft(expert_folder(name));
-    QUIVER_CHECK(
-        adapter::identity(adapter) == known.identity, mismatch, expert_folder(name).string(),
-        "the factors are not those that expert.json was written for; 'quiver library verify' lists what changed");
+    const bool untouched = !known.files_stamp.empty() && known.files_stamp == files_stamp(expert_folder(name));
+    if (!untouched) check_identity(expert_folder(name), adapter, known);
     return adapter;
   });
+}
+
+std::vector<adapter::Adapter> Library::load(const std::vector<std::string>& names) const {
+  std::vector<adapter::Adapter> out(names.size());
+  at::parallel_for(0, static_cast<std::int64_t>(names.size()), 8, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) out[static_cast<std::size_t>(i)] = load(names[static_cast<std::size_t>(i)]);
+  });
+  return out;
 }
 
 void Library::save(ExpertInfo info, const adapter::Adapter& adapter, bool replace) const {
@@ -139,8 +153,8 @@ std::vector<std::string> Library::verify() const {
   std::vector<std::string> problems;
   for (const auto& name : names()) {
     try {
-      load(name);
       const auto known = info(name);
+      check_identity(expert_folder(name), load(name), known);
       if (known.base_fingerprint != fingerprint_)
         problems.push_back(name + ": trained on another base model than the library's");
     } catch (const Error& error) {

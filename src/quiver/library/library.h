@@ -28,7 +28,10 @@ struct ExpertInfo {
   std::string name;
   std::vector<std::string> tasks;  ///< what it was trained on
   std::string base_fingerprint;
-  std::string identity;     ///< adapter::identity of its factors
+  std::string identity;  ///< adapter::identity of its factors
+  /// Sizes and times of the adapter's files when the identity was computed: while they are the same it is not computed
+  /// again.
+  std::string files_stamp;
   nlohmann::json training;  ///< options, data and figures of its run; may be null
   nlohmann::json scores;    ///< evaluation results; may be null
 };
@@ -53,8 +56,11 @@ class Library {
   bool contains(const std::string& name) const;
   /// Throws Error{usage} with the nearest name.
   ExpertInfo info(const std::string& name) const;
-  /// The adapter; throws Error{mismatch} where its factors are not those expert.json was written for.
+  /// The adapter; throws Error{mismatch} where its factors are not those expert.json was written for. Checked by their
+  /// hash where a file's size or time has changed since (verify always does).
   adapter::Adapter load(const std::string& name) const;
+  /// The same for several, by all threads, in the order of the names.
+  std::vector<adapter::Adapter> load(const std::vector<std::string>& names) const;
   fs::path expert_folder(const std::string& name) const;
   fs::path run_folder(const std::string& name) const;
 

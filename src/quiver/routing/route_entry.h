@@ -16,6 +16,7 @@ struct RouteEntry {
 
 std::vector<RouteEntry> constant_routes();  ///< base, expert, mix, uniform, oracle
 std::vector<RouteEntry> token_routes();     ///< arrow, spectr, seqr, average-activation, phatgoose
+std::vector<RouteEntry> skill_routes();     ///< poly
 std::vector<RouteEntry> merge_routes();     ///< merge:METHOD
 std::vector<RouteEntry> request_routes();   ///< auto, ariadne, lorauter, text, learned
 

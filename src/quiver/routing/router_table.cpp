@@ -12,7 +12,7 @@ namespace {
 const std::vector<RouteEntry>& entries() {
   static const std::vector<RouteEntry> table = [] {
     std::vector<RouteEntry> out;
-    for (const auto& family : {constant_routes(), request_routes(), token_routes(), merge_routes()})
+    for (const auto& family : {constant_routes(), request_routes(), token_routes(), merge_routes(), skill_routes()})
       out.insert(out.end(), family.begin(), family.end());
     return out;
   }();

@@ -25,8 +25,6 @@
 
 namespace quiver::routing {
 
-std::vector<RouteEntry> skill_routes();
-
 namespace {
 
 const fs::path kGolden = fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden";

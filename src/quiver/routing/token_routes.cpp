@@ -3,6 +3,7 @@
 #include "quiver/routing/directions.h"
 #include "quiver/routing/expert_rows.h"
 #include "quiver/routing/general_knowledge.h"
+#include "quiver/routing/grouped_scores.h"
 #include "quiver/routing/route_entry.h"
 #include "quiver/routing/token_router.h"
 
@@ -61,8 +62,8 @@ std::unique_ptr<Router> routed_by(const RouteSpec& spec, std::shared_ptr<const a
 }
 
 std::unique_ptr<Router> make_arrow(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options(with_mix_options(
-      {"input_norm", "prototype_norm", "score", "centred", "scale", "directions", "tie", "general", "general_weight"}));
+  spec.check_options(with_mix_options({"input_norm", "prototype_norm", "score", "centred", "scale", "directions", "tie",
+                                       "general", "general_weight", "search", "groups", "probes"}));
   check_any(spec, inputs);
   auto bank = inputs.bank;
   if (const auto general = spec.find("general"))
@@ -76,6 +77,14 @@ std::unique_ptr<Router> make_arrow(const RouteSpec& spec, const RouterInputs& in
   auto table = inputs.library && plain && bank == inputs.bank
                    ? library_prototypes(*inputs.library, *bank, *inputs.progress)
                    : compute_directions(*bank, directions, *inputs.progress);
+  if (choice_of(spec, "search", {"exact", "groups"}, "exact") == 1) {
+    QUIVER_CHECK(!spec.find("score") && !spec.find("input_norm"), usage, "--route " + spec.text,
+                 "search=groups knows score=abs and input_norm=none alone");
+    auto scores =
+        std::make_shared<GroupedScores>(table, bank->size(), bank->model_sites(),
+                                        GroupOptions{count_of(spec, "groups", 0), count_of(spec, "probes", 4)});
+    return std::make_unique<TokenRouter>(std::move(bank), std::move(scores), mix_options(spec, {}));
+  }
   return routed_by(spec, bank, std::move(table), {});
 }
 
@@ -133,7 +142,8 @@ constexpr const char* kScoreHelp = ",input_norm=none|unit|layer,prototype_norm=n
 std::vector<RouteEntry> token_routes() {
   const std::string mix = kMixHelp, score = kScoreHelp;
   return {
-      {{"arrow", mix + score + ",scale=true|false,directions=J,tie=none|qkv,general=EXPERT",
+      {{"arrow",
+        mix + score + ",scale=true|false,directions=J,tie=none|qkv,general=EXPERT,search=exact|groups,probes=N",
         "per token and site, by alignment with the experts' first singular directions"},
        make_arrow},
       {{"spectr", mix + ",directions=J", "per token and site, by the size of what each expert would add"}, make_spectr},

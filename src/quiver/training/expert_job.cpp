@@ -74,9 +74,9 @@ ExpertJob::ExpertJob(ExpertData data, const adapter::Adapter& start, const Train
                "no training rows; its task files have no split 'train'");
   const auto gradients = viewed(start, gradient);
   for (auto& [site, f] : adapter_.sites) {
-    f.a = f.a.detach().set_requires_grad(true);
+    f.a = f.a.detach().set_requires_grad(!options.lora.share_a);
     f.b = f.b.detach().set_requires_grad(true);
-    f.a.mutable_grad() = gradients.sites.at(site).a;
+    if (!options.lora.share_a) f.a.mutable_grad() = gradients.sites.at(site).a;
     f.b.mutable_grad() = gradients.sites.at(site).b;
   }
   const auto rows = static_cast<std::int64_t>(data_.train.size());

@@ -91,8 +91,9 @@ class Session {
 
   void start(ExpertData data, const std::string& key) {
     const auto folder = request_.library.run_folder(data.name);
+    const auto own = request_.options.lora.share_a ? std::string("shared") : data.name;
     const auto seed =
-        derive_seed(request_.options.seed, std::stoull(sha256_hex("init " + data.name).substr(0, 15), nullptr, 16));
+        derive_seed(request_.options.seed, std::stoull(sha256_hex("init " + own).substr(0, 15), nullptr, 16));
     const auto fresh =
         request_.start ? *request_.start : adapter::make_lora(request_.model, request_.options.lora, seed);
     auto run = std::unique_ptr<Run>(new Run{ExpertJob(std::move(data), fresh, request_.options), key, folder, nullptr});

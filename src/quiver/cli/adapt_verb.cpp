@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+
+#include "quiver/base/error.h"
+#include "quiver/cli/common.h"
+#include "quiver/cli/verb.h"
+#include "quiver/evaluation/evaluate.h"
+#include "quiver/evaluation/terminal_table.h"
+#include "quiver/routing/constant_router.h"
+#include "quiver/training/adaptation.h"
+#include "quiver/training/adaptation_interval.h"
+#include "quiver/training/few_shot.h"
+
+namespace quiver::cli {
+
+namespace {
+
+struct Options {
+  ModelOptions model;
+  ExpertOptions experts;
+  TaskOptions tasks;
+  JoinChoice join;
+  training::AdaptOptions adapt;
+  training::FewShotOptions few;
+  evaluation::EvaluateOptions evaluate;
+  std::vector<std::string> regimes;
+  std::string split = "test", schedule = "linear", retriever = "products", save;
+  std::int64_t seeds = 3;
+  bool replace = false, json = false;
+};
+
+/// The scores of one regime over the seeds.
+struct Scores {
+  std::string regime, metric;
+  std::vector<double> values;
+  std::int64_t trained = 0;
+  double seconds = 0.0, loss = 0.0;
+};
+
+class Run {
+ public:
+  explicit Run(Options& o)
+      : o_(o),
+        loaded_(load(o.model)),
+        experts_(load_experts(o.experts, loaded_.model, progress_)),
+        tasks_(o.tasks.read(loaded_.text)) {
+    QUIVER_CHECK(experts_.inputs.library, usage, "adapt",
+                 "it draws on a library; give --library DIR, and no --adapter");
+    QUIVER_CHECK(o.save.empty() || tasks_.size() == 1, usage, "--save", "{} tasks, expected one", tasks_.size());
+    if (!o.save.empty()) library::check_expert_name(o.save);
+    o.adapt.train.join = o.evaluate.join = o.join.options(*loaded_.text.tokenizer);
+    o.evaluate.split = data::split_from_name(o.split);
+  }
+
+  void all() {
+    for (const auto& task : tasks_) {
+      std::vector<Scores> scores;
+      scores.push_back(zero_shot(task));
+      for (const auto& regime : o_.regimes) {
+        scores.push_back({regime, "", {}, 0, 0.0, 0.0});
+        for (std::int64_t s = 0; s < o_.seeds; ++s) adapt_once(task, static_cast<std::uint64_t>(s), scores.back());
+      }
+      summarise(task, scores);
+    }
+  }
+
+ private:
+  evaluation::ResultRow score(const data::Task& task, const routing::Router& router, const std::string& label) {
+    const evaluation::EvaluateInputs inputs{loaded_.model, *loaded_.text.tokenizer, progress_};
+    return *evaluation::headline(evaluation::evaluate(inputs, task, router, label, o_.evaluate).results);
+  }
+
+  Scores zero_shot(const data::Task& task) {
+    const auto row = score(task, routing::ConstantRouter(experts_.bank, {}), "zero-shot");
+    if (o_.json)
+      print_json({{"task", task.name},
+                  {"regime", "zero-shot"},
+                  {"metric", row.metric},
+                  {"value", number_or_null(row.value)},
+                  {"count", row.count}});
+    return {"zero-shot", row.metric, {row.value}, 0, 0.0, 0.0};
+  }
+
+  training::ExpertData examples(const data::Task& task, std::uint64_t seed) const {
+    auto few = o_.few;
+    few.seed = seed;
+    const auto& tokenizer = *loaded_.text.tokenizer;
+    const auto eos = tokenizer.eos_ids().empty() ? -1 : tokenizer.eos_ids()[0];
+    QUIVER_CHECK(eos >= 0 || !o_.adapt.train.join.append_eos, unsupported, "adapt",
+                 "the tokenizer names no end-of-sequence token; give --no-eos");
+    const auto encode = [&](std::string_view text) { return tokenizer.encode(text); };
+    training::ExpertData out{task.name, {task.name}, {}, {}};
+    for (const auto i : training::few_shot_rows(task, few))
+      out.train.push_back(data::join_example(task.examples[i], encode, eos, o_.adapt.train.join));
+    return out;
+  }
+
+  void adapt_once(const data::Task& task, std::uint64_t seed, Scores& scores) {
+    auto options = o_.adapt;
+    options.train.seed = seed + o_.few.seed;
+    const training::AdaptInputs inputs{loaded_.model, experts_.inputs.library, experts_.bank, progress_};
+    const auto data = examples(task, options.train.seed);
+    const auto found = training::adapt(inputs, scores.regime, data, options);
+    auto bank = std::make_shared<adapter::Bank>(experts_.bank->empty_copy());
+    bank->add("adapted", found.adapter);
+    const auto row = score(task, routing::ConstantRouter(bank, {{0, 1.0f}}), scores.regime);
+    scores.metric = row.metric;
+    scores.values.push_back(row.value);
+    scores.trained = found.trained;
+    scores.seconds += found.seconds / static_cast<double>(o_.seeds);
+    scores.loss += found.loss / static_cast<double>(o_.seeds);
+    if (!o_.save.empty()) save(task, scores.regime, options.train.seed, found);
+    if (o_.json)
+      print_json({{"task", task.name},
+                  {"regime", scores.regime},
+                  {"seed", options.train.seed},
+                  {"metric", row.metric},
+                  {"value", number_or_null(row.value)},
+                  {"count", row.count},
+                  {"examples", data.train.size()},
+                  {"trained", found.trained},
+                  {"loss_before", number_or_null(found.loss_before)},
+                  {"loss", number_or_null(found.loss)},
+                  {"seconds", found.seconds},
+                  {"note", found.note}});
+  }
+
+  /// NAME where there is one adapter to keep, else NAME.REGIME.SEED.
+  void save(const data::Task& task, const std::string& regime, std::uint64_t seed, const training::Adapted& found) {
+    const bool one = o_.regimes.size() == 1 && o_.seeds == 1;
+    library::ExpertInfo info;
+    info.name = one ? o_.save : fmt::format("{}.{}.{}", o_.save, regime, seed);
+    info.tasks = {task.name};
+    info.base_fingerprint = loaded_.model.fingerprint();
+    info.training = {{"method", "adapt"},
+                     {"regime", regime},
+                     {"seed", seed},
+                     {"shots", o_.few.shots},
+                     {"shots_per_class", o_.few.shots_per_class},
+                     {"options", training::to_json(o_.adapt.train)},
+                     {"note", found.note}};
+    experts_.library->save(info, found.adapter, o_.replace);
+  }
+
+  void summarise(const data::Task& task, const std::vector<Scores>& all) {
+    evaluation::TextTable table;
+    table.header = {task.name, all[0].metric, "95 % interval", "seeds", "trained", "loss", "seconds"};
+    for (const auto& s : all) {
+      const auto mean = training::mean_interval(s.values);
+      if (o_.json) {
+        print_json({{"task", task.name},
+                    {"regime", s.regime},
+                    {"metric", s.metric},
+                    {"mean", number_or_null(mean.mean)},
+                    {"interval", {number_or_null(mean.low), number_or_null(mean.high)}},
+                    {"seeds", s.values.size()}});
+        continue;
+      }
+      const bool adapted = s.regime != "zero-shot";
+      const auto interval = s.values.size() > 1 ? fmt::format("{:.1f} to {:.1f}", 100 * mean.low, 100 * mean.high) : "";
+      table.rows.push_back({{s.regime},
+                            {fmt::format("{:.1f}", 100 * mean.mean)},
+                            {interval},
+                            {adapted ? std::to_string(s.values.size()) : ""},
+                            {adapted ? std::to_string(s.trained) : ""},
+                            {adapted ? fmt::format("{:.3f}", s.loss) : ""},
+                            {adapted ? fmt::format("{:.1f}", s.seconds) : ""}});
+    }
+    if (o_.json) return;
+    std::printf("%s\n", evaluation::render_table(table, {colour_wanted(), 1, 48}).c_str());
+    std::fflush(stdout);
+  }
+
+  Options& o_;
+  TerminalProgress progress_;
+  LoadedModel loaded_;
+  ExpertSet experts_;
+  std::vector<data::Task> tasks_;
+};
+
+std::string regime_help() {
+  std::string out = "how the library is put to use (repeatable):";
+  for (const auto& regime : training::regime_table()) out += "\n" + regime.name + " - " + regime.summary;
+  return out;
+}
+
+void declare_learning(CLI::App& app, Options& o) {
+  auto& t = o.adapt.train;
+  app.add_option("--steps", t.max_steps, "of what is tuned")->capture_default_str();
+  app.add_option("--batch", t.batch_rows, "examples per step")->capture_default_str();
+  app.add_option("--learning-rate", t.learning_rate, "of LoRA factors, after warm-up")->capture_default_str();
+  app.add_option("--warmup", t.warmup, "share of the steps in which the rate grows")->capture_default_str();
+  app.add_option("--schedule", o.schedule, "constant, linear or cosine")->capture_default_str();
+  app.add_option("--rank", t.lora.rank, "of fresh and merged adapters")->capture_default_str();
+  app.add_option("--alpha", t.lora.alpha, "scale = alpha / rank; default: 2 * rank");
+  app.add_option("--dropout", t.lora.dropout, "of the input of A")->capture_default_str();
+  app.add_option("--targets", t.lora.targets, "sites of fresh adapters; default: all")->delimiter(',');
+  app.add_option("--selector-learning-rate", o.adapt.skill_training.selector_learning_rate, "poly: of the logits")
+      ->capture_default_str();
+  app.add_option("--skill-learning-rate", o.adapt.skill_training.skill_learning_rate, "poly: of the skills")
+      ->capture_default_str();
+  app.add_option("--weight-learning-rate", o.adapt.weight_learning_rate, "selector: of the experts' weights")
+      ->capture_default_str();
+  app.add_option("--evaluations", o.adapt.lorahub.evaluations, "lorahub: losses computed")->capture_default_str();
+}
+
+void declare_sources(CLI::App& app, Options& o) {
+  app.add_option("--start", o.adapt.start, "shared: the expert to go on from")->capture_default_str();
+  app.add_option("--skills", o.adapt.skills, "poly: the trained skills to go on from")->capture_default_str();
+  app.add_option("--retriever", o.retriever, "library-mean-retrieved: products, svd, cosine or random")
+      ->capture_default_str();
+  app.add_option("--retrieved", o.adapt.retrieval.top_k, "library-mean-retrieved: experts")->capture_default_str();
+}
+
+}  // namespace
+
+std::function<void()> declare_adapt(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  o->adapt.train.max_steps = 60;
+  o->adapt.train.batch_rows = 8;
+  o->evaluate.limit = 200;
+  o->model.declare(app);
+  o->experts.declare(app);
+  o->tasks.declare(app);
+  o->join.declare(app);
+  app.add_option("--regime", o->regimes, regime_help())->required();
+  app.add_option("--shots", o->few.shots, "examples in all; 0: see --shots-per-class")->capture_default_str();
+  app.add_option("--shots-per-class", o->few.shots_per_class, "examples of each different target")
+      ->capture_default_str();
+  app.add_option("--seeds", o->seeds, "repetitions, each with its own examples")->capture_default_str();
+  app.add_option("--seed", o->few.seed, "of the first repetition")->capture_default_str();
+  declare_learning(app, *o);
+  declare_sources(app, *o);
+  app.add_option("--split", o->split, "that is scored: train, validation or test")->capture_default_str();
+  app.add_option("--limit", o->evaluate.limit, "rows scored; 0: all")->capture_default_str();
+  app.add_option("--max-new-tokens", o->evaluate.max_new_tokens, "of a generated answer")->capture_default_str();
+  app.add_option("--rank-labels", o->evaluate.label_limit,
+                 "rank a task without options among its training targets where they are at most so many; 0: generate")
+      ->capture_default_str();
+  app.add_option("--save", o->save, "keep the result as an expert; with several regimes or seeds NAME.REGIME.SEED");
+  app.add_flag("--replace", o->replace, "overwrite experts of the same names");
+  app.add_flag("--json", o->json, "an object per regime and seed, then one per regime");
+  return [o, &app] {
+    if (app.count("--alpha") == 0) o->adapt.train.lora.alpha = 2.0 * static_cast<double>(o->adapt.train.lora.rank);
+    if (o->few.shots == 0 && o->few.shots_per_class == 0) o->few.shots = 16;
+    QUIVER_CHECK(o->seeds >= 1, usage, "--seeds", "{}, expected at least 1", o->seeds);
+    o->adapt.train.schedule = training::schedule_of_name(o->schedule);
+    o->adapt.retrieval.kind = clustering::retriever_of_name(o->retriever);
+    Run(*o).all();
+  };
+}
+
+}  // namespace quiver::cli

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands of a recipe's cells.
+#pragma once
+
+#include "quiver/cli/recipe_cell.h"
+
+namespace quiver::cli {
+
+/// A library of the grid under one seed.
+struct BuiltLibrary {
+  std::string construction, folder;  ///< folder with {output}; "" for the base model alone
+  std::int64_t seed = 0;
+  std::vector<std::string> experts;               ///< sorted
+  std::map<std::string, std::string> identities;  ///< of the experts, and the fingerprint of the base model
+  bool ready = true;                              ///< all experts are there
+};
+
+/// Before any of its experts is there.
+BuiltLibrary empty_library(const Construction& construction, std::int64_t seed);
+
+/// An expert of `tasks`, or skills, called `name`.
+Cell train_cell(const Recipe& recipe, const Construction& construction, const BuiltLibrary& into,
+                const std::string& name, const std::vector<std::string>& tasks);
+Cell cluster_cell(const Construction& construction, const BuiltLibrary& experts);
+Cell prepare_cell(const Recipe& recipe, const Route& route, const BuiltLibrary& library);
+Cell evaluate_cell(const Recipe& recipe, const Route& route, const BuiltLibrary& library, const std::string& task);
+
+struct AdaptationPoint {
+  std::string regime, task;
+  std::int64_t shots = 0, seed = 0;
+};
+Cell adapt_cell(const Recipe& recipe, const Adaptation& adaptation, const BuiltLibrary& library,
+                const AdaptationPoint& point);
+
+}  // namespace quiver::cli
