@@ -12,7 +12,8 @@ readonly MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea3737281
 readonly PYTHON_PACKAGES=(python3:python3 python3-venv)
 readonly BUILD_PACKAGES=(
   g++:g++ cmake:cmake ninja:ninja-build ccache:ccache pkg-config:pkg-config "${PYTHON_PACKAGES[@]}"
-  nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev libssl-dev libnlopt-dev libgtest-dev)
+  nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev libssl-dev libnlopt-dev
+  libtomlplusplus-dev libgtest-dev)
 
 say() { printf 'dev: %s\n' "$*"; }
 fail() { printf 'dev: error: %s\n' "$*" >&2; exit 1; }

@@ -109,8 +109,9 @@ const std::vector<Verb>& verbs() {
       {"library", "list, show, add, export, remove, restore, verify, diff",
        "  quiver library list --library LIB\n  quiver library add ADAPTER_DIR --library LIB --model smollm2",
        declare_library, false},
-      {"prepare", "derived data of a library: the prototypes of a route",
-       "  quiver prepare --library LIB --model smollm2 --route arrow\n  quiver prepare --library LIB --route arrow",
+      {"prepare", "what a route needs: prototypes; with --task means, gates, signatures, trained routers",
+       "  quiver prepare --library LIB --model smollm2 --route arrow\n  quiver prepare --library LIB --route auto "
+       "--task tasks/",
        declare_prepare, true},
       {"cluster", "group experts by what they learned (MBC)",
        "  quiver cluster --library LIB --clusters 3\n  quiver cluster --library LIB --clusters 10 --embedding mttl "

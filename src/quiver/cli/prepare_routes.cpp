@@ -64,6 +64,7 @@ json fill_expert_rows(const RouteSpec& spec, const PrepareData& d, Compute compu
 }
 
 json prepare_average_activation(const RouteSpec& spec, const PrepareData& d) {
+  spec.check_options({"token", "base_only"});
   training::AverageActivationOptions options;
   options.token = routing::choice_of(spec, "token", {"last", "mean"}, "last") == 1
                       ? training::AverageActivationOptions::Token::mean
@@ -76,6 +77,7 @@ json prepare_average_activation(const RouteSpec& spec, const PrepareData& d) {
 }
 
 json prepare_phatgoose(const RouteSpec& spec, const PrepareData& d) {
+  spec.check_options({"steps", "learning_rate"});
   auto options = d.options;
   options.batch_rows = 4;
   options.warmup = 0.1;
@@ -91,7 +93,8 @@ json prepare_phatgoose(const RouteSpec& spec, const PrepareData& d) {
   });
 }
 
-json prepare_signatures(const RouteSpec&, const PrepareData& d) {
+json prepare_signatures(const RouteSpec& spec, const PrepareData& d) {
+  spec.check_options({});
   const auto missing = routing::experts_without_signature(*d.experts.library, *d.experts.bank);
   for (std::size_t i = 0; i < missing.size(); ++i) {
     const auto name = d.experts.names()[missing[i]];
@@ -106,6 +109,8 @@ json prepare_signatures(const RouteSpec&, const PrepareData& d) {
 }
 
 json prepare_text(const RouteSpec& spec, const PrepareData& d) {
+  spec.check_options({"bigrams"});
+  QUIVER_CHECK(d.name.empty(), usage, "--name " + d.name, "a library has one text profile, which --route text applies");
   std::vector<std::vector<std::string>> prompts;
   const auto limit = static_cast<std::size_t>(limit_of(d, 200));
   for (std::size_t e = 0; e < d.experts.names().size(); ++e) {
@@ -119,7 +124,7 @@ json prepare_text(const RouteSpec& spec, const PrepareData& d) {
     }
   }
   routing::SavedRouter saved;
-  saved.name = d.name.empty() ? spec.name : d.name;
+  saved.name = spec.name;
   saved.kind = "text";
   saved.experts = d.experts.names();
   saved.options = routing::save_text_profile(routing::fit_text_profile(prompts, {spec.flag("bigrams", false)}));

@@ -29,6 +29,12 @@ at::Tensor tensor(const SavedRouter& saved, const std::string& key) {
   return found->second.to(at::kFloat);
 }
 
+/// The route's options, whether it names the router itself or after `learned:`.
+void check_route(RouteSpec spec, const std::vector<std::string>& known) {
+  spec.argument.clear();
+  spec.check_options(known);
+}
+
 std::unique_ptr<Router> gates_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
   const auto& sites = inputs.bank->model_sites();
   const auto experts = inputs.bank->size();
@@ -42,9 +48,11 @@ std::unique_ptr<Router> gates_router(const SavedRouter& saved, const RouteSpec& 
   DirectionScoreOptions score;
   score.signed_score = true;
   score.input_norm = static_cast<Norm>(option(saved, "input_norm", 0));
+  check_route(spec, {"top_k", "temperature", "combine"});
   TokenMixOptions mix;
   mix.top_k = count_of(spec, "top_k", option(saved, "top_k", std::int64_t{0}));
-  mix.temperature = spec.number("temperature", option(saved, "temperature", 1.0));
+  mix.temperature =
+      spec.find("temperature") == "sqrt" ? 0.0 : spec.number("temperature", option(saved, "temperature", 1.0));
   mix.share_of_all = option(saved, "share_of_all", false);
   mix.combine = combine_of(spec, option(saved, "combine", std::string("outputs")));
   auto scores = std::make_shared<DirectionScores>(std::move(table), experts, score);
@@ -52,6 +60,7 @@ std::unique_ptr<Router> gates_router(const SavedRouter& saved, const RouteSpec& 
 }
 
 std::unique_ptr<Router> weights_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  check_route(spec, {"combine"});
   PlaceWeights weights;
   const int granularity = option(saved, "granularity", 1);
   QUIVER_CHECK(granularity >= 0 && granularity <= 2, format, "router " + saved.name, "granularity {}", granularity);
@@ -64,6 +73,7 @@ std::unique_ptr<Router> weights_router(const SavedRouter& saved, const RouteSpec
 
 std::unique_ptr<Router> xlora_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
   QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it runs the base model first, and none is given");
+  check_route(spec, {"top_k", "temperature"});
   XLoraNetwork network;
   const auto depth = option(saved, "depth", 1);
   for (int i = 0; i < depth; ++i) {
@@ -94,7 +104,12 @@ std::unique_ptr<Router> router_of(const SavedRouter& saved, const RouteSpec& spe
 std::unique_ptr<Router> make_saved(const std::string& name, const RouteSpec& spec, const RouterInputs& inputs) {
   QUIVER_CHECK(inputs.library, usage, "--route " + spec.text,
                "trained routers are kept in a library; give --library DIR");
-  return router_of(read_router(*inputs.library, name), spec, inputs);
+  const auto saved = read_router(*inputs.library, name);
+  if (saved.kind != "poly") return router_of(saved, spec, inputs);
+  auto poly = spec;
+  poly.name = "poly";
+  poly.argument = name;
+  return skill_routes().front().make(poly, inputs);
 }
 
 }  // namespace quiver::routing

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Trained routers, kept in the library and applied by name.
 //
-//   routers/NAME/router.json           {"format": 1, "kind": "...", "experts": {"NAME": "IDENTITY", ...}, "options":
-//   {...}, "training": {...}} routers/NAME/router.safetensors    the tensors of its kind
+//   routers/NAME/router.json           {"format": 1, "kind": "...", "experts": [["NAME", "IDENTITY"], ...],
+//                                       "options": {...}, "training": {...}}
+//   routers/NAME/router.safetensors    the tensors of its kind
 //
 // A router belongs to the experts it was trained over: where one of them has changed or is missing, it is refused.
 #pragma once

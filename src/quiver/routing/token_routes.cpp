@@ -78,8 +78,10 @@ std::unique_ptr<Router> make_arrow(const RouteSpec& spec, const RouterInputs& in
                    ? library_prototypes(*inputs.library, *bank, *inputs.progress)
                    : compute_directions(*bank, directions, *inputs.progress);
   if (choice_of(spec, "search", {"exact", "groups"}, "exact") == 1) {
-    QUIVER_CHECK(!spec.find("score") && !spec.find("input_norm"), usage, "--route " + spec.text,
-                 "search=groups knows score=abs and input_norm=none alone");
+    const bool plain_scores =
+        !spec.find("score") && !spec.find("input_norm") && !spec.find("prototype_norm") && !spec.find("centred");
+    QUIVER_CHECK(plain_scores, usage, "--route " + spec.text,
+                 "search=groups takes no score, input_norm, prototype_norm or centred");
     auto scores =
         std::make_shared<GroupedScores>(table, bank->size(), bank->model_sites(),
                                         GroupOptions{count_of(spec, "groups", 0), count_of(spec, "probes", 4)});

@@ -156,7 +156,7 @@ class Machine {
 
   // Names, calls, objects.
   void charge(const PickleValue& value) {
-    copied_bytes_ += value.text.size() + value.items.size() * sizeof(PickleValue*);
+    copied_bytes_ += value.text.size() + value.items.size() * sizeof(const void*);
     QUIVER_CHECK(copied_bytes_ <= kMaxCopied_bytes, unsupported, here(), "the pickle repeats more than {} bytes",
                  kMaxCopied_bytes);
   }
