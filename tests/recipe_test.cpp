@@ -393,6 +393,49 @@ TEST_F(RecipeRun, SeveralSeedsAreAsSureAsTheyAgree) {
   EXPECT_EQ(mean_of(two_seeds, "base"), mean_of(one_seed, "base"));
 }
 
+TEST_F(RecipeRun, AnAdaptationIsScoredByItsRegime) {
+  write_file_atomically(
+      folder_ / "small.toml",
+      small_recipe("[[construction]]\nname = \"poly\"\nkind = \"skills\"\n"
+                   "arguments = [\"--method\", \"poly\", \"--skills\", \"2\"]\n"
+                   "[[adapt]]\nfrom = \"private\"\nregimes = [\"private\"]\nshots = [4]\nseeds = [1, 2]\n"
+                   "options = { rank = 2, steps = 20, learning_rate = 0.1 }\n"
+                   "[[adapt]]\nfrom = \"poly\"\nregimes = [\"poly-z\"]\nshots = [4]\nseeds = [1]\n"
+                   "options = { skills = \"poly\", steps = 2 }\n"));
+  const auto outcome = run();
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const auto commands = new_commands();
+  EXPECT_EQ(count(commands, "quiver adapt"), 3u);
+  const auto scores = results()["scores"];
+  std::size_t compared = 0, unlike_base = 0;
+  for (const auto& [key, time] : cells_in(folder_ / "grid")) {
+    const auto cell = json::parse(read_file(folder_ / "grid/cells" / (key + ".json")));
+    if (cell["label"].get<std::string>().find("adapt private, seed 1, private") != 0) continue;
+    double base = -1;
+    for (const auto& line : cell["lines"]) {
+      if (line["regime"] == "zero-shot" && line.contains("value")) base = number(line["value"]);
+      if (line["regime"] != "private" || !line.contains("value")) continue;
+      for (const auto& score : scores) {
+        if (score["method"] != "private" || score["seed"] != line["seed"]) continue;
+        EXPECT_EQ(score["value"], line["value"]);
+        EXPECT_TRUE(score["interval"][0].is_null());
+        ++compared;
+        unlike_base += number(line["value"]) != base;
+      }
+    }
+  }
+  EXPECT_EQ(compared, 2u);
+  EXPECT_GE(unlike_base, 1u);  // else taking the base model's line would go unseen
+  // Two seeds have an interval; one has none.
+  const auto row = [&](const std::string& start) {
+    const auto at = outcome.output.find(start);
+    return at == std::string::npos ? "" : outcome.output.substr(at, outcome.output.find('\n', at) - at);
+  };
+  EXPECT_NE(row("| private | private | 2 |").find("±"), std::string::npos) << outcome.output;
+  EXPECT_NE(row("| poly | poly-z |  |").find("| poly | poly-z |  |"), std::string::npos) << outcome.output;
+  EXPECT_EQ(row("| poly | poly-z |  |").find("±"), std::string::npos) << outcome.output;
+}
+
 TEST_F(RecipeRun, RecipesAreReadWithCare) {
   const std::string data = "[data]\ntrain = [\"a/one\"]\n";
   const auto expect = [&](const std::string& text, const std::string& more, int status, const std::string& part) {

@@ -99,7 +99,9 @@ std::unique_ptr<routing::Router> make_router(const std::string& route, const Exp
 
 void RouteOptions::declare(CLI::App& app) {
   experts.declare(app);
-  app.add_option("--route", route, "how experts are applied; default: auto (arrow where experts have no signatures) for a library, the adapter, or base");
+  app.add_option("--route", route,
+                 "how experts are applied; default: auto (arrow where experts have no signatures) for a library, the "
+                 "adapter, or base");
   app.add_option("--task-name", task, "the task of the text, for --route oracle");
 }
 

@@ -16,6 +16,23 @@ const std::vector<std::string> kTrainKeys{
     "validate_every", "patience", "recompute",     "micro_tokens", "checkpoint_seconds"};
 const std::vector<std::string> kTextKeys{"separator", "tokenise", "truncate", "rules", "max_tokens", "no_eos", "bos"};
 const std::vector<std::string> kEvaluateKeys{"max_new_tokens", "rank_labels", "seed"};
+const std::vector<std::string> kAdaptKeys{"steps",
+                                          "batch",
+                                          "learning_rate",
+                                          "warmup",
+                                          "schedule",
+                                          "rank",
+                                          "alpha",
+                                          "dropout",
+                                          "targets",
+                                          "selector_learning_rate",
+                                          "skill_learning_rate",
+                                          "weight_learning_rate",
+                                          "evaluations",
+                                          "start",
+                                          "skills",
+                                          "retriever",
+                                          "retrieved"};
 const std::vector<std::string> kClusterKeys{"embedding", "sparsity"};
 const std::vector<std::string> kMachineKeys{"threads", "device"};
 
@@ -133,7 +150,7 @@ Adaptation read_adaptation(TableReader table, const Recipe& recipe) {
   a.shots = table.counts("shots", {16});
   a.seeds = table.counts("seeds", recipe.seeds);
   a.tasks = table.has("tasks") ? table.texts("tasks") : recipe.data.left_out;
-  a.train = read_settings(table, "train", kTrainKeys);
+  a.options = read_settings(table, "options", kAdaptKeys);
   a.arguments = table.texts("arguments");
   table.finish();
   return a;

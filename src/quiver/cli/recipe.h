@@ -50,7 +50,7 @@ struct Adaptation {
   std::string library;  ///< a construction
   std::vector<std::string> regimes, tasks;
   std::vector<std::int64_t> shots, seeds;
-  Settings train;
+  Settings options;  ///< of the verb; the recipe's [train] is not read
   Arguments arguments;
 };
 

@@ -2,6 +2,7 @@
 #include "quiver/cli/recipe_grid.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "quiver/base/error.h"
 #include "quiver/library/library.h"
@@ -11,21 +12,23 @@ namespace {
 
 using nlohmann::json;
 
-/// The one number of a task: accuracy where it is there, else exact match, else Rouge-L.
-const json* headline(const std::vector<json>& lines) {
+/// The one number of a task: accuracy where it is there, else exact match, else Rouge-L. What adapt says of other
+/// regimes than `method` (the base model, to compare with) is passed over.
+const json* headline(const std::vector<json>& lines, const std::string& method) {
   for (const char* metric : {"accuracy", "exact_match", "rouge_l"}) {
     for (const auto& line : lines) {
-      const bool fits = line.is_object() && line.value("metric", "") == metric;
-      if (fits && line.contains("value") && line["value"].is_number()) return &line;
+      if (!line.is_object() || line.value("metric", "") != metric || line.value("regime", method) != method) continue;
+      if (line.contains("value") && line["value"].is_number()) return &line;
     }
   }
   return nullptr;
 }
 
-double end_of(const json& line, std::size_t end, double fallback) {
+/// NaN where the verb gives no interval.
+double end_of(const json& line, std::size_t end) {
   const auto found = line.find("interval");
   const bool given = found != line.end() && found->is_array() && found->size() == 2 && (*found)[end].is_number();
-  return given ? (*found)[end].get<double>() : fallback;
+  return given ? (*found)[end].get<double>() : std::nan("");
 }
 
 /// A score but for its value.
@@ -188,13 +191,13 @@ void RecipeGrid::adapt(const Adaptation& adaptation, const BuiltLibrary& library
 
 void RecipeGrid::add_scores(const std::vector<GridScore>& blank, const CellExecutor::Results& results) {
   for (std::size_t i = 0; i < blank.size(); ++i) {
-    const auto* line = results[i] ? headline(results[i]->lines) : nullptr;
+    const auto* line = results[i] ? headline(results[i]->lines, blank[i].method) : nullptr;
     if (line == nullptr) continue;
     auto& score = scores_.emplace_back(blank[i]);
     score.metric = line->value("metric", "");
     score.value = (*line)["value"].get<double>();
-    score.low = end_of(*line, 0, score.value);
-    score.high = end_of(*line, 1, score.value);
+    score.low = end_of(*line, 0);
+    score.high = end_of(*line, 1);
     const auto count = line->find("count");
     if (count != line->end() && count->is_number()) score.count = count->get<std::int64_t>();
   }

@@ -109,12 +109,12 @@ Cell adapt_cell(const Recipe& recipe, const Adaptation& adaptation, const BuiltL
   cell.command = on_model("adapt", recipe, {"--regime", point.regime, "--shots", std::to_string(point.shots)});
   add_library(cell, library);
   add_limit(cell.command, "--limit", recipe.data.test_rows);
-  add(cell.command, arguments_of(adaptation.train));
+  add(cell.command, arguments_of(adaptation.options));
   add(cell.command, arguments_of(recipe.text));
   auto evaluate = recipe.evaluate;
   evaluate.erase("seed");  // the adaptation's own
   add(cell.command, arguments_of(evaluate));
-  add(cell.command, {"--seed", std::to_string(point.seed)});
+  add(cell.command, {"--seeds", "1", "--seed", std::to_string(point.seed)});
   add(cell.command, adaptation.arguments);
   cell.tasks = {point.task};
   return cell;

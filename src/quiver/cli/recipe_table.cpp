@@ -2,6 +2,7 @@
 #include "quiver/cli/recipe_table.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "quiver/base/strings.h"
 
@@ -62,11 +63,13 @@ std::string header_of(const std::vector<std::string>& cells, std::size_t left) {
 
 std::string percent(double value) { return fmt::format("{:.1f}", 100 * value); }
 
-/// Mean, standard error and interval; fewer tasks than the group has are said.
+/// Mean, standard error and interval where they are known; fewer tasks than the group has are said.
 std::string text_of(const Estimate& e, std::size_t tasks, bool best) {
-  const auto strong = best ? "**" : "";
-  auto out = fmt::format("{}{}{} ± {} [{}, {}]", strong, percent(e.mean), strong, percent(e.standard_error),
-                         percent(e.low), percent(e.high));
+  const std::string strong = best ? "**" : "";
+  auto out = strong + percent(e.mean) + strong;
+  if (std::isfinite(e.standard_error)) {
+    out += fmt::format(" ± {} [{}, {}]", percent(e.standard_error), percent(e.low), percent(e.high));
+  }
   if (e.tasks < tasks) out += fmt::format(" ({} of {} tasks)", e.tasks, tasks);
   return out;
 }
