@@ -3,6 +3,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/cli/common.h"
+#include "quiver/cli/task_rows.h"
 #include "quiver/cli/verb.h"
 #include "quiver/evaluation/evaluate.h"
 #include "quiver/evaluation/terminal_table.h"
@@ -85,9 +86,7 @@ class Run {
     auto few = o_.few;
     few.seed = seed;
     const auto& tokenizer = *loaded_.text.tokenizer;
-    const auto eos = tokenizer.eos_ids().empty() ? -1 : tokenizer.eos_ids()[0];
-    QUIVER_CHECK(eos >= 0 || !o_.adapt.train.join.append_eos, unsupported, "adapt",
-                 "the tokenizer names no end-of-sequence token; give --no-eos");
+    const auto eos = end_token(tokenizer, o_.adapt.train.join);
     const auto encode = [&](std::string_view text) { return tokenizer.encode(text); };
     training::ExpertData out{task.name, {task.name}, {}, {}};
     for (const auto i : training::few_shot_rows(task, few))

@@ -167,16 +167,10 @@ training::RouterOptions router_options(const RouteSpec& spec) {
 }
 
 json prepare_trained(const RouteSpec& spec, const PrepareData& d) {
-  std::vector<training::RoutedRow> train, validation;
-  for (std::size_t t = 0; t < d.tasks.size(); ++t) {
-    for (const auto split : {data::Split::train, data::Split::validation}) {
-      const auto limit = split == data::Split::train ? limit_of(d, 100) : 10;
-      std::vector<data::TokenRow> rows;
-      add_rows(d.tasks[t], split, limit, d.options.join, *d.loaded.text.tokenizer, rows);
-      for (auto& row : rows)
-        (split == data::Split::train ? train : validation).push_back({std::move(row), static_cast<std::int64_t>(t)});
-    }
-  }
+  const auto rows = [&](data::Split split, std::int64_t limit) {
+    return labelled_rows(d.tasks, split, limit, d.options.join, *d.loaded.text.tokenizer);
+  };
+  const auto train = rows(data::Split::train, limit_of(d, 100)), validation = rows(data::Split::validation, 10);
   const auto name = d.name.empty() ? spec.name : d.name;
   const training::RoutedTraining run{d.loaded.model, d.options, d.progress, "router " + name};
   const auto saved = training::train_router(run, d.experts.bank, router_options(spec), name, train, validation);

@@ -5,27 +5,14 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/cli/task_rows.h"
 #include "quiver/training/task_sampling.h"
 
 namespace quiver::cli {
 namespace {
 
-/// Rows of one split of all tasks, labelled by the tasks' numbers.
 std::vector<training::RoutedRow> rows_of(const SkillRun& run, data::Split split, std::int64_t limit) {
-  const auto& tokenizer = *run.loaded.text.tokenizer;
-  const auto eos = tokenizer.eos_ids().empty() ? -1 : tokenizer.eos_ids()[0];
-  QUIVER_CHECK(eos >= 0 || !run.train.join.append_eos, unsupported, "train",
-               "the tokenizer names no end-of-sequence token; give --no-eos");
-  const auto encode = [&](std::string_view text) { return tokenizer.encode(text); };
-  std::vector<training::RoutedRow> out;
-  for (std::size_t t = 0; t < run.tasks.size(); ++t) {
-    auto rows = run.tasks[t].rows(split);
-    if (limit > 0 && rows.size() > static_cast<std::size_t>(limit)) rows.resize(static_cast<std::size_t>(limit));
-    for (const auto i : rows)
-      out.push_back(
-          {data::join_example(run.tasks[t].examples[i], encode, eos, run.train.join), static_cast<std::int64_t>(t)});
-  }
-  return out;
+  return labelled_rows(run.tasks, split, limit, run.train.join, *run.loaded.text.tokenizer);
 }
 
 std::vector<std::int64_t> labels_of(const std::vector<training::RoutedRow>& rows) {

@@ -6,6 +6,7 @@
 
 #include "quiver/adapter/bank.h"
 #include "quiver/routing/site_table.h"
+#include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
 
@@ -24,12 +25,7 @@ class GateSource : public model::ExpertSource {
       mix.tokens = x.size(0);
       mix.groups = {{expert_, 0, x.size(0), 0}};
       mix.weights = wide.matmul(gates_.site(s.site)[0]).sigmoid();
-      uses.push_back({&bank_.site(s.site),
-                      std::make_shared<const ops::Mix>(std::move(mix)),
-                      s.begin,
-                      s.count,
-                      ops::Combine::outputs,
-                      {}});
+      uses.push_back(use_of(bank_, s, std::move(mix)));
     }
     return uses;
   }

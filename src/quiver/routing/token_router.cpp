@@ -16,6 +16,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/ops/transformer_ops.h"
+#include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
 
@@ -117,12 +118,7 @@ class TokenSource : public model::ExpertSource {
       if (!touched(s)) continue;
       const auto own = without_absent(scores.narrow(1, static_cast<std::int64_t>(i) * experts, experts), s.site);
       auto mix = ops::top_k_mix(own, {o.top_k, temperature, o.top_p, o.share_of_all});
-      uses.push_back({&router_.bank_->site(s.site),
-                      std::make_shared<const ops::Mix>(std::move(mix)),
-                      s.begin,
-                      s.count,
-                      o.combine,
-                      {}});
+      uses.push_back(use_of(*router_.bank_, s, std::move(mix), o.combine));
     }
     return uses;
   }

@@ -102,10 +102,8 @@ std::unique_ptr<Router> make_spectr(const RouteSpec& spec, const RouterInputs& i
 std::unique_ptr<Router> make_seqr(const RouteSpec& spec, const RouterInputs& inputs) {
   spec.check_options(kMixOptions);
   check_any(spec, inputs);
-  Defaults defaults;
-  defaults.top_k = 1;
   return std::make_unique<TokenRouter>(inputs.bank, std::make_shared<SharedInputScores>(*inputs.bank),
-                                       mix_options(spec, defaults));
+                                       mix_options(spec, {.top_k = 1}));
 }
 
 /// Routes over rows that were prepared from the experts' own data.
@@ -117,23 +115,15 @@ std::unique_ptr<Router> from_prepared(const RouteSpec& spec, const RouterInputs&
 }
 
 std::unique_ptr<Router> make_average_activation(const RouteSpec& spec, const RouterInputs& inputs) {
-  Defaults defaults;
-  defaults.top_k = 0;
-  defaults.temperature = 0.0;
-  defaults.combine = "factors";
-  defaults.prototype_norm = "unit";
-  defaults.score = "signed";
-  return from_prepared(spec, inputs, defaults);
+  return from_prepared(
+      spec, inputs,
+      {.top_k = 0, .temperature = 0.0, .combine = "factors", .prototype_norm = "unit", .score = "signed"});
 }
 
 std::unique_ptr<Router> make_phatgoose(const RouteSpec& spec, const RouterInputs& inputs) {
-  Defaults defaults;
-  defaults.top_k = 2;
-  defaults.temperature = 0.0;
-  defaults.input_norm = "layer";
-  defaults.prototype_norm = "layer";
-  defaults.score = "signed";
-  return from_prepared(spec, inputs, defaults);
+  return from_prepared(
+      spec, inputs,
+      {.top_k = 2, .temperature = 0.0, .input_norm = "layer", .prototype_norm = "layer", .score = "signed"});
 }
 
 constexpr const char* kMixHelp = ":top_k=N|all,top_p=P,temperature=T|sqrt,combine=outputs|factors";

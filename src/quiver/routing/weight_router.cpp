@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 
 #include "quiver/base/error.h"
+#include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
 namespace {
@@ -19,8 +20,7 @@ class PlaceSource : public model::ExpertSource {
       if (!bank_.touches(s.site)) continue;
       const auto own = weights_[place_of(bank_.model_sites(), s.site, granularity_)];
       auto mix = ops::mix_of_dense(own.unsqueeze(0).expand({x.size(0), own.size(0)}));
-      uses.push_back(
-          {&bank_.site(s.site), std::make_shared<const ops::Mix>(std::move(mix)), s.begin, s.count, combine_, {}});
+      uses.push_back(use_of(bank_, s, std::move(mix), combine_));
     }
     return uses;
   }

@@ -9,6 +9,7 @@
 #include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
+#include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
 namespace {
@@ -24,12 +25,7 @@ class WeightedSource : public model::ExpertSource {
       const auto place = places_[static_cast<std::size_t>(s.site)];
       if (place < 0) continue;
       auto mix = ops::mix_of_dense(weights_.select(1, weights_.size(1) > 1 ? place : 0));
-      uses.push_back({&bank_.site(s.site),
-                      std::make_shared<const ops::Mix>(std::move(mix)),
-                      s.begin,
-                      s.count,
-                      ops::Combine::outputs,
-                      {}});
+      uses.push_back(use_of(bank_, s, std::move(mix)));
     }
     return uses;
   }
