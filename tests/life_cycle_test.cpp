@@ -206,7 +206,7 @@ TEST_F(LifeCycle, TwoWritersAtOnceLoseNothing) {
   const auto adapter = adapter::make_lora(model_, options_.lora, 1);
   const auto write = [&](int from) {
     for (int i = from; i < from + 20; ++i) {
-      shared.save({"expert" + std::to_string(i), {}, model_.fingerprint(), "", {}, {}}, adapter, false);
+      shared.save({"expert" + std::to_string(i), {}, model_.fingerprint(), "", {}, {}, {}}, adapter, false);
     }
   };
   std::thread first(write, 0), second(write, 100);
@@ -250,7 +250,7 @@ TEST_F(LifeCycle, ClustersArePlantedOnesAndGaugeDoesNotMatter) {
       f.a = f.a * (1.0 + i);  // rescaled against B: the product stays
       f.b = f.b / (1.0 + i);
     }
-    own.save({"expert" + std::to_string(i), {}, model_.fingerprint(), "", {}, {}}, centre, false);
+    own.save({"expert" + std::to_string(i), {}, model_.fingerprint(), "", {}, {}, {}}, centre, false);
   }
   clustering::MbcOptions mbc;
   mbc.k_means.clusters = 2;

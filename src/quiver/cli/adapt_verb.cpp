@@ -49,7 +49,7 @@ class Run {
                  "it draws on a library; give --library DIR, and no --adapter");
     QUIVER_CHECK(o.save.empty() || tasks_.size() == 1, usage, "--save", "{} tasks, expected one", tasks_.size());
     if (!o.save.empty()) library::check_expert_name(o.save);
-    o.adapt.train.join = o.evaluate.join = o.join.options(*loaded_.text.tokenizer);
+    o.adapt.train.join = o.evaluate.join = o.join.options(loaded_);
     o.evaluate.split = data::split_from_name(o.split);
   }
 

@@ -157,7 +157,9 @@ std::vector<data::Task> TaskOptions::read(const text::LoadedTokenizer& text) con
 }
 
 void JoinChoice::declare(CLI::App& app) {
-  app.add_option("--separator", separator, "between source and target: newline, mttl-space or none")
+  app.add_option("--separator", separator,
+                 "between source and target: newline, mttl-space, none, or auto: none for encoder-decoders, newline "
+                 "else")
       ->capture_default_str();
   app.add_option("--tokenise", tokenise, "source and target apart or joint")->capture_default_str();
   app.add_option("--truncate", truncate, "the end of a long source that is cut: left or right")->capture_default_str();
@@ -168,7 +170,7 @@ void JoinChoice::declare(CLI::App& app) {
   app.add_flag("--bos", bos, "begin rows with the model's begin-of-sequence token");
 }
 
-data::JoinOptions JoinChoice::options(const text::Tokenizer& tokenizer) const {
+data::JoinOptions JoinChoice::options(const LoadedModel& loaded) const {
   using Join = data::JoinOptions;
   const auto choice = [](const char* option, const std::string& given, const std::vector<std::string>& names) {
     for (std::size_t i = 0; i < names.size(); ++i) {
@@ -177,7 +179,10 @@ data::JoinOptions JoinChoice::options(const text::Tokenizer& tokenizer) const {
     fail(ErrorCode::usage, option, "'{}', expected {}", given, join(names, ", "));
   };
   Join out;
-  out.separator = static_cast<Join::Separator>(choice("--separator", separator, {"newline", "mttl-space", "none"}));
+  const auto& tokenizer = *loaded.text.tokenizer;
+  const bool two_stacks = loaded.model.config().encoder_decoder();
+  const auto between = separator != "auto" ? separator : two_stacks ? "none" : "newline";
+  out.separator = static_cast<Join::Separator>(choice("--separator", between, {"newline", "mttl-space", "none"}));
   out.tokenise = static_cast<Join::Tokenise>(choice("--tokenise", tokenise, {"apart", "joint"}));
   out.truncate = static_cast<Join::Truncate>(choice("--truncate", truncate, {"left", "right"}));
   if (!rules.empty()) {
@@ -190,6 +195,11 @@ data::JoinOptions JoinChoice::options(const text::Tokenizer& tokenizer) const {
   out.max_tokens = max_tokens;
   out.append_eos = !no_eos;
   out.whole_sequence_loss = whole_sequence;
+  if (two_stacks) {
+    QUIVER_CHECK(!tokenizer.eos_ids().empty(), unsupported, "model",
+                 "the tokenizer names no end-of-sequence token, with which an encoder-decoder's sources end");
+    out.source_end_token = tokenizer.eos_ids()[0];
+  }
   if (bos) {
     QUIVER_CHECK(tokenizer.bos_id(), unsupported, "--bos", "the tokenizer names no begin-of-sequence token");
     out.begin_token = *tokenizer.bos_id();

@@ -87,11 +87,12 @@ struct TaskOptions {
 
 /// How source and target are joined: shared by train and evaluate.
 struct JoinChoice {
-  std::string separator = "newline", tokenise = "apart", truncate = "left", rules;
+  std::string separator = "auto", tokenise = "apart", truncate = "left", rules;
   int max_tokens = 1024;
   bool no_eos = false, whole_sequence = false, bos = false;
   void declare(CLI::App& app);
-  data::JoinOptions options(const text::Tokenizer& tokenizer) const;
+  /// An encoder-decoder's sources end with the end-of-sequence token.
+  data::JoinOptions options(const LoadedModel& loaded) const;
 };
 
 /// One JSON object per line on standard output.

@@ -14,7 +14,7 @@ using nlohmann::json;
 struct Options {
   ModelOptions model;
   RouteOptions route;
-  std::string ids, output;
+  std::string ids, decoder_ids, output;
 };
 
 std::vector<std::vector<std::int32_t>> read_ids(const std::string& path) {
@@ -30,18 +30,40 @@ std::vector<std::vector<std::int32_t>> read_ids(const std::string& path) {
   return lists.get<std::vector<std::vector<std::int32_t>>>();
 }
 
+/// Logits of every token of a row, or of its answer where the model has a stack for answers.
+at::Tensor logits_of(const model::LanguageModel& model, const routing::Router& router, const routing::Request& request,
+                     const std::vector<std::int32_t>* answer) {
+  model::RowCache cache;
+  const auto choose = router.start({request});
+  const auto prompt = model::pack({{request.prompt, answer ? &cache : nullptr, true}});
+  auto experts = choose(prompt, {0});
+  auto hidden = model.forward(prompt, experts.get());
+  if (answer) {
+    const auto batch = model::pack({{*answer, &cache, false}}, model::Part::answer);
+    experts = choose(batch, {0});
+    hidden = model.forward(batch, experts.get());
+  }
+  return model.logits(hidden);
+}
+
 void run(const Options& o) {
   TerminalProgress progress;
   const auto model = load_model_only(o.model);
+  const bool two_stacks = model.config().encoder_decoder();
+  QUIVER_CHECK(two_stacks != o.decoder_ids.empty(), usage, "--decoder-ids", "{}",
+               two_stacks ? "missing: an encoder-decoder needs the ids that its decoder reads, start token included"
+                          : "given, but the model has no decoder beside an encoder");
   const auto routed = load_routed(o.route, model, progress);
   const c10::AutoGradMode no_gradient(false);
   const auto rows = read_ids(o.ids);
+  const auto answers = two_stacks ? read_ids(o.decoder_ids) : std::vector<std::vector<std::int32_t>>(rows.size());
+  QUIVER_CHECK(rows.size() == answers.size(), mismatch, "--decoder-ids", "{} rows, expected {} as in --ids",
+               answers.size(), rows.size());
   std::map<std::string, at::Tensor> out;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     progress.update("forward", i, rows.size(), "");
-    const auto batch = model::pack({{rows[i], nullptr, true}});
-    const auto source = routing::bind_once(*routed.router, batch, {{o.route.task, rows[i]}});
-    out[fmt::format("logits.{}", i)] = model.logits(model.forward(batch, source.get()));
+    out[fmt::format("logits.{}", i)] =
+        logits_of(model, *routed.router, {o.route.task, rows[i]}, two_stacks ? &answers[i] : nullptr);
   }
   progress.finish();
   tensor_io::write_safetensors(o.output, out);
@@ -54,6 +76,8 @@ std::function<void()> declare_forward(CLI::App& app) {
   o->model.declare(app);
   o->route.declare(app);
   app.add_option("--ids", o->ids, "a JSON list of lists of token ids")->required();
+  app.add_option("--decoder-ids", o->decoder_ids,
+                 "the same for the decoder of an encoder-decoder, start token included");
   app.add_option("--output", o->output, "a safetensors file: logits.0, logits.1, ... [T, V] float32")->required();
   return [o] { run(*o); };
 }

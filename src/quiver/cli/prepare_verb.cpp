@@ -42,7 +42,7 @@ void from_tasks(Options& o, const std::vector<std::string>& routes, Progress& pr
                "it learns from the experts' tasks; give --task FOLDER");
   const auto loaded = load(o.model);
   const auto experts = load_experts(o.experts, loaded, progress);
-  o.train.join = o.join.options(*loaded.text.tokenizer);
+  o.train.join = o.join.options(loaded);
   const PrepareData data{loaded, experts, o.tasks.read(loaded.text), o.train, o.limit, o.name, progress};
   for (const auto& route : routes) report(o, route, experts, prepare_from_tasks(routing::parse_route(route), data));
 }

@@ -122,7 +122,7 @@ void run(Options& o) {
   o.train.shuffle = !o.no_shuffle;
   training::check(o.train);
   const auto loaded = load(o.model);
-  o.train.join = o.join.options(*loaded.text.tokenizer);
+  o.train.join = o.join.options(loaded);
   const auto tasks = o.tasks.read(loaded.text);
 
   const auto library =

@@ -84,7 +84,7 @@ inline std::vector<adapter::Adapter> golden_experts(const nlohmann::json& golden
 
 inline void save(const library::Library& library, const std::string& name, const adapter::Adapter& adapter,
                  bool replace = false) {
-  library.save({name, {}, kFingerprint, "", {}, {}}, adapter, replace);
+  library.save({name, {}, kFingerprint, "", {}, {}, {}}, adapter, replace);
 }
 
 }  // namespace quiver::clustering

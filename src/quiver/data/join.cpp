@@ -16,7 +16,15 @@ bool is_break(char c) { return c == ' ' || c == '\n'; }
 
 std::int32_t prefix_tokens(const JoinOptions& options) { return options.begin_token >= 0 ? 1 : 0; }
 
+std::int32_t suffix_tokens(const JoinOptions& options) { return options.source_end_token >= 0 ? 1 : 0; }
+
 void check_options(const JoinOptions& options) {
+  const bool closed = options.source_end_token >= 0;
+  QUIVER_CHECK(!closed || (options.tokenise == JoinOptions::Tokenise::apart && !options.truncate_jointly &&
+                           !options.whole_sequence_loss),
+               usage, "join",
+               "an encoder-decoder's source is closed: source and target are tokenised and cut apart, and "
+               "the target alone is learned");
   QUIVER_CHECK(options.max_tokens >= 2, usage, "join", "expected max_tokens of 2 or more, came {}", options.max_tokens);
 }
 
@@ -28,6 +36,7 @@ TokenRow encode_row(const JoinedTexts& texts, const Encode& encode, std::int32_t
   if (prefix) row.ids.push_back(options.begin_token);
   const bool joint = options.tokenise == JoinOptions::Tokenise::joint;
   append(row.ids, encode(joint ? texts.source + texts.target : texts.source));
+  if (options.source_end_token >= 0) row.ids.push_back(options.source_end_token);
   row.target_begin = size_of(row.ids);
   if (!joint) {
     append(row.ids, encode(texts.target));
@@ -58,8 +67,8 @@ void truncate(TokenRow& row, const JoinOptions& options) {
   const auto excess = size_of(row.ids) - options.max_tokens;
   if (excess <= 0) return;
   if (options.truncate_jointly) return cut(row, size_of(row.ids) - prefix, excess, options);
-  const auto source = row.target_begin - prefix;
-  const auto kept_at_least = prefix ? 0 : std::min(source, 1);
+  const auto source = row.target_begin - prefix - suffix_tokens(options);
+  const auto kept_at_least = prefix + suffix_tokens(options) > 0 ? 0 : std::min(source, 1);
   cut(row, source, std::min(excess, source - kept_at_least), options);
   const auto target_excess = size_of(row.ids) - options.max_tokens;
   if (target_excess > 0) erase(row, options.max_tokens, target_excess);
@@ -109,8 +118,9 @@ std::vector<std::int32_t> prompt_ids(std::string_view source, const Encode& enco
   TokenRow row;
   if (prefix_tokens(options)) row.ids.push_back(options.begin_token);
   append(row.ids, encode(separate(source, "", options.separator).source));
-  const auto excess = size_of(row.ids) - options.max_tokens;
+  const auto excess = size_of(row.ids) + suffix_tokens(options) - options.max_tokens;
   if (excess > 0) cut(row, size_of(row.ids) - prefix_tokens(options), excess, options);
+  if (options.source_end_token >= 0) row.ids.push_back(options.source_end_token);
   return row.ids;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Joining: how a source and a target become the token ids that a model sees, in training and in scoring alike.
 //
-// Decoder-only models read source and target as one row; only the target is learned. The rules below decide scores by
-// several points, so each is an option. The default is what Quiver's experts are trained with. MTTL's rules are
+// Decoder-only models read source and target as one row; encoder-decoders read the ids before target_begin with one
+// stack and write the others with another. Only the target is learned. The rules below decide scores by several points,
+// so each is an option. The default is what Quiver's experts are trained with. MTTL's rules are
 //   {.separator = mttl_space, .tokenise = joint, .mask = target_alone, .truncate_jointly = true}
 // and lm-evaluation-harness's are {.separator = none, .tokenise = joint, .mask = source_alone, .append_eos = false}
 // over a target that opens with its space. Pure functions, as thread-safe as the tokenizer.
@@ -57,6 +58,8 @@ struct JoinOptions {
   bool whole_sequence_loss = false;
   /// A token put first in each row and never cut (BOS); -1: none, as SmolLM2 and MTTL have it.
   std::int32_t begin_token = -1;
+  /// A token that closes each source and is never cut, as encoder-decoders have it; -1: none. Then tokenise = apart.
+  std::int32_t source_end_token = -1;
 };
 
 /// A row ready for the model. 1 <= target_begin < ids.size(): the model predicts ids[target_begin..], each from the

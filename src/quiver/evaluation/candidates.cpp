@@ -1,31 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/evaluation/candidates.h"
 
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
+#include "quiver/model/answer_pass.h"
 #include "quiver/ops/cross_entropy.h"
 
 namespace quiver::evaluation {
 namespace {
 
-/// Runs the prompts, fills their caches, and returns log-probabilities of each one's next token, [prompts, V].
-at::Tensor run_prompts(const model::LanguageModel& model, const std::vector<PromptCandidates>& prompts,
-                       std::vector<model::RowCache>& caches, const model::BindExperts& bind) {
-  std::vector<model::RowInput> rows;
-  std::vector<std::size_t> requests;
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    rows.push_back({prompts[i].prompt, &caches[i], true});
-    requests.push_back(i);
-  }
-  const auto batch = model::pack(rows);
-  const auto experts = bind ? bind(batch, requests) : nullptr;
-  const auto hidden = model.forward(batch, experts.get());
-  std::vector<std::int64_t> last;
-  for (const auto& row : batch.rows) last.push_back(row.begin + row.count - 1);
-  return at::log_softmax(model.logits(at::index_select(hidden, 0, at::tensor(last, at::kLong))), 1).contiguous();
+/// Reads the prompts into caches; log-probabilities of each one's next token, [prompts, V].
+at::Tensor first_tokens(const model::LanguageModel& model, const std::vector<PromptCandidates>& prompts,
+                        std::vector<model::RowCache>& caches, const model::BindExperts& bind) {
+  std::vector<std::span<const std::int32_t>> ids;
+  for (const auto& p : prompts) ids.emplace_back(p.prompt);
+  return at::log_softmax(model.logits(model::read_prompts(model, ids, caches, bind)), 1).contiguous();
 }
 
 /// A candidate that goes on beyond its first token, as a row that branches off its prompt.
@@ -45,7 +36,7 @@ void score_branches(const model::LanguageModel& model, const std::vector<PromptC
     requests.push_back(p);
     labels.insert(labels.end(), ids.begin() + 1, ids.end());
   }
-  const auto batch = model::pack(rows);
+  const auto batch = model::pack(rows, model::Part::answer);
   const auto experts = bind ? bind(batch, requests) : nullptr;
   const auto hidden = model.forward(batch, experts.get());
   const auto values = ops::head_log_likelihood(hidden, model.head(), at::tensor(labels, at::kLong));
@@ -63,7 +54,7 @@ std::vector<std::vector<double>> score_candidates(const model::LanguageModel& mo
   constexpr std::int64_t kBranch_tokens = 4096;
   const c10::AutoGradMode no_gradient(false);
   std::vector<model::RowCache> caches(prompts.size());
-  const auto first = run_prompts(model, prompts, caches, bind);
+  const auto first = first_tokens(model, prompts, caches, bind);
   std::vector<std::vector<double>> scores(prompts.size());
   std::vector<Branch> branches;
   std::int64_t tokens = 0;

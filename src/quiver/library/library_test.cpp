@@ -39,7 +39,7 @@ adapter::Adapter adapter_of(float value) {
 
 float value_of(const adapter::Adapter& adapter) { return adapter.sites.at("layers.0.q_proj").a[0][0].item<float>(); }
 
-ExpertInfo info_of(const std::string& name) { return {name, {"task of " + name}, kFingerprint, "", {}, {}}; }
+ExpertInfo info_of(const std::string& name) { return {name, {"task of " + name}, kFingerprint, "", {}, {}, {}}; }
 
 class OwnLibrary : public testing::Test {
  protected:

@@ -14,11 +14,12 @@ namespace {
 
 /// One prompt on its way to an answer.
 struct Request {
-  std::vector<std::int32_t> context;  ///< prompt and answer so far
-  std::size_t prompt_tokens = 0;
-  std::size_t fed = 0;  ///< tokens of the context that the cache holds
+  std::vector<std::int32_t> context;  ///< what the answer's stack reads: prompt and answer so far, or start and answer
+  std::size_t prompt_tokens = 0;      ///< those of the context that are not the answer's
+  std::size_t fed = 0;                ///< tokens of the context that the cache holds
   RowCache cache;
   Random random{0};
+  bool unread = false;  ///< its prompt is still to be encoded
   bool done = false;
 
   /// Its keys and values are given back at once: a waiting request takes its place.
@@ -43,6 +44,7 @@ Pass next_pass(const std::vector<Request>& requests, const GenerateOptions& opti
     const auto& r = requests[i];
     if (r.done) continue;
     ++open;
+    if (r.unread) continue;
     if (r.fed < r.prompt_tokens) {
       reading.push_back(i);
     } else {
@@ -78,11 +80,40 @@ at::Tensor run(const LanguageModel& model, std::vector<Request>& requests, const
     ready.push_back(pass.requests[p]);
     last.push_back(end - 1);
   }
-  const auto batch = pack(rows);
+  const auto batch = pack(rows, model.config().encoder_decoder() ? Part::answer : Part::prompt);
   const auto experts = bind ? bind(batch, pass.requests) : nullptr;
   const auto hidden = model.forward(batch, experts.get());
   if (last.empty()) return {};
   return model.logits(at::index_select(hidden, 0, at::tensor(last, at::kLong))).contiguous();
+}
+
+/// Encoder-decoders: reads the prompts of requests about to open, as many as a pass may hold and at least one. From
+/// then on each is a request whose whole prompt is the token that answers start with.
+void encode_next(const LanguageModel& model, std::vector<Request>& requests, const GenerateOptions& options,
+                 const BindExperts& bind) {
+  std::int64_t open = 0, tokens = 0;
+  std::vector<std::size_t> chosen;
+  for (std::size_t i = 0; i < requests.size() && open < options.open_rows; ++i) {
+    const auto& r = requests[i];
+    if (r.done) continue;
+    ++open;
+    if (!r.unread) continue;
+    const auto own = static_cast<std::int64_t>(r.context.size());
+    if (!chosen.empty() && tokens + own > options.pass_tokens) break;
+    tokens += own;
+    chosen.push_back(i);
+  }
+  if (chosen.empty()) return;
+  std::vector<RowInput> rows;
+  for (const auto i : chosen) rows.push_back({requests[i].context, &requests[i].cache, true});
+  const auto batch = pack(rows);
+  const auto experts = bind ? bind(batch, chosen) : nullptr;
+  model.forward(batch, experts.get());
+  for (const auto i : chosen) {
+    requests[i].unread = false;
+    requests[i].context = {model.config().answer_start};
+    requests[i].prompt_tokens = 1;
+  }
 }
 
 }  // namespace
@@ -100,9 +131,14 @@ std::vector<std::vector<std::int32_t>> generate(const LanguageModel& model,
     requests[i].context = prompts[i];
     requests[i].prompt_tokens = prompts[i].size();
     requests[i].random = Random(derive_seed(options.seed, i));
+    requests[i].unread = model.config().encoder_decoder();
     requests[i].done = options.max_new_tokens <= 0;
   }
-  for (auto pass = next_pass(requests, options); !pass.requests.empty(); pass = next_pass(requests, options)) {
+  const auto next = [&] {
+    if (model.config().encoder_decoder()) encode_next(model, requests, options, bind);
+    return next_pass(requests, options);
+  };
+  for (auto pass = next(); !pass.requests.empty(); pass = next()) {
     std::vector<std::size_t> ready;
     auto logits = run(model, requests, pass, bind, ready);
     for (std::size_t row = 0; row < ready.size(); ++row) {

@@ -17,6 +17,7 @@ struct Linear {
 
   /// W x + b plus what `experts` add (null: nothing). x: [T, in] -> [T, out].
   at::Tensor forward(const at::Tensor& x, ExpertSource* experts) const;
+  std::int64_t parameters() const { return weight.numel() + (bias.defined() ? bias.numel() : 0); }
 };
 
 }  // namespace quiver::model

@@ -7,6 +7,7 @@
 #include "quiver/base/error.h"
 #include "quiver/kernels/isa.h"
 #include "quiver/model/families/llama.h"
+#include "quiver/model/families/t5.h"
 #include "quiver/tensor_io/gguf.h"
 #include "quiver/tensor_io/safetensors.h"
 
@@ -41,10 +42,13 @@ LanguageModel load_folder(const fs::path& folder, at::ScalarType dtype) {
   const auto architecture = architectures.is_array() && !architectures.empty() && architectures[0].is_string()
                                 ? architectures[0].get<std::string>()
                                 : "";
-  QUIVER_CHECK(architecture == "LlamaForCausalLM", unsupported, where, "architecture '{}', known: LlamaForCausalLM",
+  const bool known = architecture == "LlamaForCausalLM" || t5::is_architecture(architecture);
+  QUIVER_CHECK(known, unsupported, where,
+               "architecture '{}', known: LlamaForCausalLM, T5ForConditionalGeneration, MT5ForConditionalGeneration",
                architecture);
-  const auto decoder = llama::config_of_json(config, where);
   WeightReader reader(tensor_io::open_safetensors_folder(folder), dtype);
+  if (t5::is_architecture(architecture)) return t5::load(t5::config_of_json(config, where), reader, folder.string());
+  const auto decoder = llama::config_of_json(config, where);
   for (std::int64_t i = 0; i < decoder.layers; ++i) {
     // Old checkpoints carry the frequencies, which follow from the configuration.
     reader.ignore(fmt::format("model.layers.{}.self_attn.rotary_emb.inv_freq", i));

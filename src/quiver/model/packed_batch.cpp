@@ -41,8 +41,18 @@ RowCache::KeysValues RowCache::joined(std::size_t layer, const at::Tensor& k, co
   return {at::cat({stored.keys.narrow(1, 0, length_), k}, 1), at::cat({stored.values.narrow(1, 0, length_), v}, 1)};
 }
 
-PackedBatch pack(const std::vector<RowInput>& rows) {
+RowCache RowCache::copy() const {
+  RowCache out;
+  out.length_ = length_;
+  out.encoded = encoded;
+  for (const auto& layer : layers_)
+    out.layers_.push_back({layer.keys.narrow(1, 0, length_).clone(), layer.values.narrow(1, 0, length_).clone()});
+  return out;
+}
+
+PackedBatch pack(const std::vector<RowInput>& rows, Part part) {
   PackedBatch batch;
+  batch.part = part;
   std::int64_t total = 0;
   for (const auto& row : rows) {
     const auto count = static_cast<std::int64_t>(row.ids.size());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "quiver/model/experts.h"
 
@@ -12,7 +13,8 @@ namespace quiver::routing {
 class InputListener : public model::ExpertSource {
  public:
   using Heard = std::function<void(const std::vector<model::SiteColumns>& sites, const at::Tensor& x)>;
-  InputListener(model::ExpertSource* source, Heard heard) : source_(source), heard_(std::move(heard)) {}
+  InputListener(std::unique_ptr<model::ExpertSource> source, Heard heard)
+      : source_(std::move(source)), heard_(std::move(heard)) {}
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
     heard_(sites, x);
@@ -20,7 +22,7 @@ class InputListener : public model::ExpertSource {
   }
 
  private:
-  model::ExpertSource* source_;
+  std::unique_ptr<model::ExpertSource> source_;
   Heard heard_;
 };
 

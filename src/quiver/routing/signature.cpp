@@ -19,7 +19,7 @@ std::string kind_of(const std::string& expert) { return "signature/" + expert; }
 
 std::vector<std::int64_t> layers_of(const model::LanguageModel& model) {
   constexpr std::int64_t kWidest = 4096;
-  const auto layers = static_cast<std::int64_t>(model.config().layers);
+  const auto layers = model.config().prompt_layers();
   if (3 * static_cast<std::int64_t>(model.config().hidden) > kWidest) return {layers / 2};
   return {layers / 3, layers / 2, 2 * layers / 3};
 }

@@ -160,10 +160,12 @@ TEST_F(TinyAdaptation, GradientsReachTheWeights) {
   const auto all = examples().train;
   std::vector<WeightedRow> rows;
   for (const auto& row : all) rows.push_back({&row, 0.1});
-  const auto batch = pack_rows(rows);
   const auto loss = [&](const at::Tensor& weights) {
-    const auto source = bind_weighted({bank_, weights}, batch);
-    return weighted_loss(model_, model_.forward(batch, source.get()), rows);
+    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+      return bind_weighted({bank_, weights}, batch);
+    };
+    const auto pass = model::answer_pass(model_, answer_rows(rows), bind);
+    return weighted_loss(model_, pass.hidden, rows);
   };
   auto weights = random_weights().set_requires_grad(true);
   loss(weights).backward();

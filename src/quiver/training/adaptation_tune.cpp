@@ -158,17 +158,27 @@ at::Tensor mean_arrow_weights(const AdaptInputs& inputs, const std::vector<data:
   const auto arrow = routing::make_router(routing::parse_route("arrow"), routing);
   std::vector<WeightedRow> all;
   for (const auto& row : rows) all.push_back({&row, 1.0});
-  auto sum = at::zeros({static_cast<std::int64_t>(inputs.model.sites().size()), inputs.bank->size()}, at::kFloat);
-  double tokens = 0.0;
+  const auto sites = static_cast<std::int64_t>(inputs.model.sites().size());
+  auto sum = at::zeros({sites, inputs.bank->size()}, at::kFloat), tokens = at::zeros({sites, 1}, at::kFloat);
   for (const auto& portion : portions(all, kPortion_tokens)) {
-    const auto batch = pack_rows(portion);
-    const auto source = routing::bind_once(*arrow, batch, std::vector<routing::Request>(portion.size()));
-    routing::Recorder recorder(*source);
-    inputs.model.forward(batch, &recorder);
-    for (const auto& [site, mix] : recorder.mixes()) sum[site] += ops::dense_weights(*mix, inputs.bank->size()).sum(0);
-    tokens += static_cast<double>(batch.tokens());
+    const auto choose = arrow->start(std::vector<routing::Request>(portion.size()));
+    std::vector<std::unique_ptr<model::ExpertSource>> sources;
+    std::vector<const routing::Recorder*> recorders;
+    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>& requests) {
+      sources.push_back(choose(batch, requests));
+      auto recorder = std::make_unique<routing::Recorder>(*sources.back());
+      recorders.push_back(recorder.get());
+      return recorder;
+    };
+    const auto pass = model::answer_pass(inputs.model, answer_rows(portion), bind);
+    for (const auto* recorder : recorders) {
+      for (const auto& [site, mix] : recorder->mixes()) {
+        sum[site] += ops::dense_weights(*mix, inputs.bank->size()).sum(0);
+        tokens[site] += static_cast<double>(mix->tokens);
+      }
+    }
   }
-  return sum / tokens;
+  return sum / tokens.clamp_min(1.0);
 }
 
 }  // namespace quiver::training

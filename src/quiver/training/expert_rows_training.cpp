@@ -23,20 +23,21 @@ routing::SiteTable average_activation(const model::LanguageModel& model, std::sh
   std::vector<WeightedRow> weighted;
   for (const auto& row : rows) weighted.push_back({&row, 1.0});
   for (const auto& portion : portions(weighted, kPortion_tokens)) {
-    const auto batch = pack_rows(portion);
-    std::unique_ptr<model::ExpertSource> source;
-    if (!options.base_only)
-      source = routing::bind_rows(bank, batch,
-                                  std::vector<std::vector<ops::ExpertWeight>>(portion.size(), {{expert, 1.0f}}));
-    routing::InputListener listener(
-        source.get(), [&](const std::vector<model::SiteColumns>& sites, const at::Tensor& x) {
-          for (const auto& row : batch.rows) {
-            const bool last = options.token == AverageActivationOptions::Token::last;
-            const auto own = last ? x[row.begin + row.count - 1] : x.narrow(0, row.begin, row.count).mean(0);
-            for (const auto& site : sites) sums.site(site.site)[0].add_(own.to(at::kFloat));
-          }
-        });
-    model.forward(batch, &listener);
+    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+      std::unique_ptr<model::ExpertSource> source;
+      if (!options.base_only)
+        source = routing::bind_rows(bank, batch,
+                                    std::vector<std::vector<ops::ExpertWeight>>(portion.size(), {{expert, 1.0f}}));
+      const auto listen = [&](const std::vector<model::SiteColumns>& sites, const at::Tensor& x) {
+        for (const auto& row : batch.rows) {
+          const bool last = options.token == AverageActivationOptions::Token::last;
+          const auto own = last ? x[row.begin + row.count - 1] : x.narrow(0, row.begin, row.count).mean(0);
+          for (const auto& site : sites) sums.site(site.site)[0].add_(own.to(at::kFloat));
+        }
+      };
+      return std::make_unique<routing::InputListener>(std::move(source), listen);
+    };
+    model::answer_pass(model, answer_rows(portion), bind);
   }
   sums.set_flat(sums.flat() / static_cast<double>(rows.size()));
   return sums;

@@ -89,10 +89,12 @@ class Session {
       std::vector<std::int64_t> labels;
       for (std::size_t i = 0; i < portion.size(); ++i) labels.push_back(rows[first + i]->label);
       first += portion.size();
-      const auto batch = pack_rows(portion);
-      const auto source = bind_(batch, labels);
+      const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+        return bind_(batch, labels);
+      };
       const auto kept = t_.options.recompute ? model::Activations::recompute : model::Activations::keep;
-      auto loss = weighted_loss(t_.model, t_.model.forward(batch, source.get(), kept), portion);
+      const auto pass = model::answer_pass(t_.model, answer_rows(portion), bind, kept);
+      auto loss = weighted_loss(t_.model, pass.hidden, portion);
       sum += loss.item<double>();
       if (!c10::GradMode::is_enabled()) continue;
       if (extra_) {

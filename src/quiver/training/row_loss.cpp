@@ -1,35 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/training/row_loss.h"
 
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 
 #include "quiver/ops/cross_entropy.h"
 
 namespace quiver::training {
 
-model::PackedBatch pack_rows(const std::vector<WeightedRow>& rows) {
-  std::vector<model::RowInput> inputs;
-  // The last token predicts nothing, so it is not fed.
-  for (const auto& r : rows) inputs.push_back({std::span(r.row->ids).first(r.row->ids.size() - 1), nullptr, true});
-  return model::pack(inputs);
+std::vector<model::AnswerRow> answer_rows(const std::vector<WeightedRow>& rows) {
+  std::vector<model::AnswerRow> out;
+  for (const auto& r : rows) {
+    const std::span<const std::int32_t> ids(r.row->ids);
+    const auto border = static_cast<std::size_t>(r.row->target_begin);
+    out.push_back({ids.first(border), ids.subspan(border)});
+  }
+  return out;
 }
 
 at::Tensor weighted_loss(const model::LanguageModel& model, const at::Tensor& hidden,
                          const std::vector<WeightedRow>& rows) {
-  std::vector<std::int64_t> positions, labels;
+  std::vector<std::int64_t> labels;
   std::vector<float> weights;
-  std::int64_t begin = 0;
   for (const auto& r : rows) {
-    for (std::size_t t = static_cast<std::size_t>(r.row->target_begin); t < r.row->ids.size(); ++t) {
-      positions.push_back(begin + static_cast<std::int64_t>(t) - 1);
-      labels.push_back(r.row->ids[t]);
-      weights.push_back(static_cast<float>(r.token_weight));
-    }
-    begin += static_cast<std::int64_t>(r.row->ids.size()) - 1;
+    labels.insert(labels.end(), r.row->ids.begin() + r.row->target_begin, r.row->ids.end());
+    weights.resize(labels.size(), static_cast<float>(r.token_weight));
   }
-  const auto chosen = at::index_select(hidden, 0, at::tensor(positions, at::kLong));
-  return ops::head_cross_entropy(chosen, model.head(), at::tensor(labels, at::kLong), at::tensor(weights, at::kFloat));
+  return ops::head_cross_entropy(hidden, model.head(), at::tensor(labels, at::kLong), at::tensor(weights, at::kFloat));
 }
 
 std::vector<std::vector<WeightedRow>> portions(const std::vector<WeightedRow>& rows, std::int64_t micro_tokens) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "quiver/data/join.h"
-#include "quiver/model/model.h"
+#include "quiver/model/answer_pass.h"
 
 namespace quiver::training {
 
@@ -17,10 +17,10 @@ struct WeightedRow {
   double token_weight = 1.0;
 };
 
-model::PackedBatch pack_rows(const std::vector<WeightedRow>& rows);
+std::vector<model::AnswerRow> answer_rows(const std::vector<WeightedRow>& rows);
 
 /// sum over rows and target tokens of token_weight * -log p(token | tokens before), float32, differentiable. `hidden`
-/// are the final states of the batch that pack_rows made of the same rows.
+/// are the states of model::answer_pass over the same rows.
 at::Tensor weighted_loss(const model::LanguageModel& model, const at::Tensor& hidden,
                          const std::vector<WeightedRow>& rows);
 

@@ -66,9 +66,11 @@ class TinySkillTraining : public testing::Test {
     for (const auto& adapter :
          routing::fold(set, routing::skill_weights(routing::skill_use(set.logits, set.options), set.options)))
       bank->add("t", adapter);
-    const auto batch = pack_rows(weighted);
-    const auto source = routing::bind_rows(bank, batch, pairs);
-    const auto total = weighted_loss(model_, model_.forward(batch, source.get()), weighted);
+    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+      return routing::bind_rows(bank, batch, pairs);
+    };
+    const auto pass = model::answer_pass(model_, answer_rows(weighted), bind);
+    const auto total = weighted_loss(model_, pass.hidden, weighted);
     if (total.requires_grad()) total.backward();
     return total.item<double>();
   }

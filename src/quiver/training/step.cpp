@@ -39,7 +39,7 @@ void backward(const model::LanguageModel& model, const at::Tensor& hidden, const
   for (std::size_t begin = 0, end = 0; begin < portion.size(); begin = end) {
     std::int64_t tokens = 0;
     for (end = begin; end < portion.size() && experts[end].expert == experts[begin].expert; ++end)
-      tokens += static_cast<std::int64_t>(portion[end].row->ids.size()) - 1;
+      tokens += target_tokens(*portion[end].row);
     const std::vector<WeightedRow> own(portion.begin() + static_cast<std::ptrdiff_t>(begin),
                                        portion.begin() + static_cast<std::ptrdiff_t>(end));
     const auto loss = weighted_loss(model, hidden.narrow(0, at, tokens), own);
@@ -60,10 +60,12 @@ std::vector<double> accumulate_gradients(const model::LanguageModel& model,
   for (const auto& portion : portions(step.rows, options.micro_tokens)) {
     const auto begin = step.experts.begin() + static_cast<std::ptrdiff_t>(first);
     const std::vector<TrainingRow> own(begin, begin + static_cast<std::ptrdiff_t>(portion.size()));
-    const auto batch = pack_rows(portion);
-    const auto source = bind_training_rows(bank, batch, own, options.lora.dropout);
+    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+      return bind_training_rows(bank, batch, own, options.lora.dropout);
+    };
     const auto kept = options.recompute ? model::Activations::recompute : model::Activations::keep;
-    backward(model, model.forward(batch, source.get(), kept), portion, own.data(), losses);
+    const auto pass = model::answer_pass(model, answer_rows(portion), bind, kept);
+    backward(model, pass.hidden, portion, own.data(), losses);
     first += portion.size();
   }
   return losses;

@@ -263,11 +263,12 @@ double mean_loss(const model::LanguageModel& model, std::shared_ptr<const adapte
     tokens += static_cast<double>(target_tokens(row));
   }
   for (const auto& portion : portions(weighted, kPortion_tokens)) {
-    const auto batch = pack_rows(portion);
-    const auto experts =
-        expert < 0 ? nullptr
-                   : bind_training_rows(bank, batch, std::vector<TrainingRow>(portion.size(), {expert, 0}), 0.0);
-    sum += weighted_loss(model, model.forward(batch, experts.get()), portion).item<double>();
+    const std::vector<TrainingRow> own(portion.size(), {expert, 0});
+    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+      return expert < 0 ? nullptr : bind_training_rows(bank, batch, own, 0.0);
+    };
+    const auto pass = model::answer_pass(model, answer_rows(portion), bind);
+    sum += weighted_loss(model, pass.hidden, portion).item<double>();
   }
   return sum / tokens;
 }

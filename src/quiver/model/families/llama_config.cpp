@@ -3,27 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include "quiver/base/error.h"
+#include "quiver/model/families/config_fields.h"
 #include "quiver/model/families/llama.h"
 
 namespace quiver::model::llama {
 namespace {
 
 using nlohmann::json;
-
-/// The field as T, `fallback` where it is absent or null. Throws Error{format} on another type.
-template <typename T>
-T field(const json& object, const char* key, const std::string& where, std::optional<T> fallback = std::nullopt) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) {
-    QUIVER_CHECK(fallback.has_value(), format, where, "'{}' is missing", key);
-    return *fallback;
-  }
-  try {
-    return found->get<T>();
-  } catch (const json::exception&) {
-    fail(ErrorCode::format, where, "'{}' is {}, which is not of the expected type", key, found->dump().substr(0, 80));
-  }
-}
 
 RotaryScaling scaling_of(const json& parameters, const std::string& where) {
   RotaryScaling scaling;

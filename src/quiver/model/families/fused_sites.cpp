@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/model/families/fused_sites.h"
+
+#include <ATen/ops/cat.h>
+
+namespace quiver::model {
+
+Linear load_sites(const std::string& layer_prefix, const std::vector<SiteSpec>& specs, std::int64_t in, bool bias,
+                  std::int64_t layer, WeightReader& reader, std::vector<Site>& sites) {
+  Linear linear;
+  std::vector<at::Tensor> weights, biases;
+  std::int64_t begin = 0;
+  for (const auto& spec : specs) {
+    const auto name = layer_prefix + spec.name;
+    weights.push_back(reader.take(name + ".weight", {spec.out, in}));
+    if (bias) biases.push_back(reader.take(name + ".bias", {spec.out}));
+    linear.sites.push_back({static_cast<std::int64_t>(sites.size()), begin, spec.out});
+    sites.push_back({name, in, spec.out, layer});
+    begin += spec.out;
+  }
+  linear.weight = weights.size() == 1 ? weights[0].contiguous() : at::cat(weights, 0);
+  if (bias) linear.bias = at::cat(biases, 0);
+  return linear;
+}
+
+}  // namespace quiver::model
