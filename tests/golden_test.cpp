@@ -228,9 +228,7 @@ TEST_F(Training, GradientsAndTenStepsEqualPeft) {
   const auto norms = file_->load("grad_norm").to(at::kDouble);
   for (std::int64_t step = 0; step < 10; ++step) {
     job.gradient.zero_();
-    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
-      return training::bind_training_rows(bank, batch, std::vector<training::TrainingRow>(rows.size()), 0.0);
-    };
+    const auto bind = training::bind_training_rows(bank, std::vector<training::TrainingRow>(rows.size()), 0.0);
     const auto pass = model::answer_pass(model_, training::answer_rows(rows), bind);
     const auto loss = training::weighted_loss(model_, pass.hidden, rows);
     loss.backward();

@@ -45,9 +45,7 @@ Step step(at::ScalarType dtype, model::Activations activations) {
   bank->add("own", own);
   const std::vector<data::TokenRow> rows{row(1, 9), row(20, 14)};
   const std::vector<training::WeightedRow> weighted{{&rows[0], 0.05}, {&rows[1], 0.05}};
-  const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
-    return training::bind_training_rows(bank, batch, std::vector<training::TrainingRow>(2), 0.0);
-  };
+  const auto bind = training::bind_training_rows(bank, std::vector<training::TrainingRow>(2), 0.0);
   const auto pass = model::answer_pass(model, training::answer_rows(weighted), bind, activations);
   const auto loss = training::weighted_loss(model, pass.hidden, weighted);
   loss.backward();

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // quiver run on a small random model: the whole grid, what is kept, what a change costs, kills, failures, dry runs.
-#include <ATen/Context.h>
-#include <ATen/ops/randn.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -18,7 +16,7 @@
 
 #include "quiver/base/files.h"
 #include "quiver/base/strings.h"
-#include "quiver/tensor_io/safetensors.h"
+#include "quiver/model/test_small_model.h"
 
 namespace quiver {
 namespace {
@@ -74,39 +72,6 @@ constexpr std::size_t kTrainings = 4, kEvaluations = 14, kCells = kTrainings + 1
 /// The routes are one command each.
 constexpr std::size_t kCommands = kTrainings + 1 + 5;
 
-fs::path golden(const std::string& name) { return fs::path(QUIVER_SOURCE_DIR) / "tests/golden" / name; }
-
-/// The golden model with another vocabulary: that of the golden tokenizer.
-void write_model(const fs::path& folder) {
-  fs::create_directories(folder);
-  auto config = json::parse(read_file(golden("llama_untied/config.json")));
-  config["vocab_size"] = 640;
-  config["eos_token_id"] = 601;
-  write_file_atomically(folder / "config.json", config.dump());
-  fs::copy(golden("tokenizer.json"), folder / "tokenizer.json");
-  const auto file = tensor_io::open_safetensors(golden("llama_untied/model.safetensors"));
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, info] : file->tensors()) tensors[name] = file->load(name);
-  at::manual_seed(1);
-  for (const auto* name : {"model.embed_tokens.weight", "lm_head.weight"}) tensors[name] = at::randn({640, 32});
-  tensor_io::write_safetensors(folder / "model.safetensors", tensors);
-}
-
-/// `word` makes one task's rows another's.
-void write_task(const fs::path& file, const std::string& word) {
-  std::string text;
-  const auto name = file.stem().string();
-  for (int i = 0; i < 12; ++i) {
-    const json row{{"task", name},
-                   {"split", i < 6 ? "train" : "test"},
-                   {"source", word + " " + std::to_string(i)},
-                   {"target", i % 2 ? "yes" : "no"},
-                   {"options", {"yes", "no"}}};
-    text += row.dump() + "\n";
-  }
-  write_file_atomically(file, text);
-}
-
 struct Outcome {
   int status = 0;
   std::string output, errors;
@@ -138,10 +103,10 @@ class RecipeRun : public testing::Test {
   static void SetUpTestSuite() {
     shared_ = fs::temp_directory_path() / ("quiver_recipe_" + std::to_string(getpid()));
     fs::remove_all(shared_);
-    write_model(shared_ / "model");
-    write_task(shared_ / "data/a/one.jsonl", "red");
-    write_task(shared_ / "data/b/two.jsonl", "green");
-    write_task(shared_ / "data/b/three.jsonl", "blue");
+    model::write_small_model(shared_ / "model");
+    model::write_small_task(shared_ / "data/a/one.jsonl", "red");
+    model::write_small_task(shared_ / "data/b/two.jsonl", "green");
+    model::write_small_task(shared_ / "data/b/three.jsonl", "blue");
     write_file_atomically(shared_ / "small.toml", kRecipe);
     first_ = run_in(shared_, shared_ / "grid", "");
   }
@@ -231,7 +196,7 @@ TEST_F(RecipeRun, AChangedTaskCostsWhatDependsOnIt) {
       "[[construction]]\nname = \"mbc\"\nclusters = 1\n[[route]]\nname = \"base\"\n"
       "[[route]]\nname = \"arrow\"\nfor = [\"mbc\"]\n");
   write_file_atomically(folder_ / "small.toml", recipe);
-  write_task(folder_ / "data/b/three.jsonl", "grey");
+  model::write_small_task(folder_ / "data/b/three.jsonl", "grey");
   ASSERT_EQ(run().status, 0);
   auto commands = new_commands();
   EXPECT_EQ(commands.size(), 3u);  // its row of base, uniform and arrow
@@ -239,7 +204,7 @@ TEST_F(RecipeRun, AChangedTaskCostsWhatDependsOnIt) {
   EXPECT_EQ(count(commands, "three.jsonl"), 3u);
   EXPECT_EQ(count(commands, "one.jsonl") + count(commands, "two.jsonl"), 0u);
 
-  write_task(folder_ / "data/a/one.jsonl", "black");
+  model::write_small_task(folder_ / "data/a/one.jsonl", "black");
   ASSERT_EQ(run().status, 0);
   commands = new_commands();
   commands.erase(commands.begin(), commands.begin() + 3);
@@ -479,7 +444,7 @@ TEST_F(RecipeRun, TheRecipesOfTheProjectAreSound) {
   for (const auto& entry : fs::directory_iterator(fs::path(QUIVER_SOURCE_DIR) / "recipes")) {
     const auto tasks = tasks_named(read_file(entry.path()));
     EXPECT_GE(tasks.size(), 8u) << entry.path();
-    for (const auto& task : tasks) write_task(folder_ / "data" / (task + ".jsonl"), "word");
+    for (const auto& task : tasks) model::write_small_task(folder_ / "data" / (task + ".jsonl"), "word");
     const auto outcome =
         run_command(std::string(QUIVER_BINARY) + " run " + entry.path().string() + " --dry-run --data " +
                         (folder_ / "data").string() + " --output " + (folder_ / "none").string(),

@@ -15,6 +15,7 @@ Each holds golden.safetensors:
                                        log-probabilities, end of sequence counted, by their number
   adapter.logits.N, adapter.loss, grad.SITE.lora_A, .lora_B    under adapter/ (rank 2, every linear map, PEFT): the mean
                         cross-entropy of rows N after their start token, all tokens alike, and its gradients
+  full.NAME             gradients of that loss without the adapter in every weight of the model
 The end-of-sequence token of each model is one that its beams meet. llama_untied/beam.safetensors holds beams of a
 decoder-only model: prompt.N, beam.N, beam.score as above.
 All weights have standard deviation 0.3 and norms around 1; attention's are smaller so that it is not one-hot.
@@ -111,6 +112,17 @@ def with_adapter(folder, answers, prompts, generator):
     return out
 
 
+def whole_gradients(folder, answers, prompts):
+    model = transformers_model(folder)
+    losses = []
+    for prompt, answer in zip(prompts, answers):
+        logits = model(input_ids=prompt[None], decoder_input_ids=answer[None]).logits[0]
+        losses.append(torch.nn.functional.cross_entropy(logits[:-1], answer[1:], reduction="sum"))
+    loss = sum(losses) / sum(len(answer) - 1 for answer in answers)
+    loss.backward()
+    return {"full.loss": loss[None], **{f"full.{name}": p.grad for name, p in model.named_parameters()}}
+
+
 def transformers_model(folder):
     kind = MODELS[folder.name][1]
     return kind.from_pretrained(folder, dtype=torch.float32).eval()
@@ -144,6 +156,7 @@ def write(name):
             out[f"greedy.{n}"] = torch.tensor(new[:new.index(end)] if end in new else new, dtype=torch.int64)
         out.update(beams(model, prompts, end, True))
     out.update(with_adapter(folder, answers, prompts, generator))
+    out.update(whole_gradients(folder, answers, prompts))
     write_tensors(folder / "golden.safetensors", out)
     print(f"  end {end}; greedy {[out[f'greedy.{n}'].tolist() for n in range(3)]}")
 

@@ -32,8 +32,31 @@ void check(const LoraOptions& o) {
 
 std::int64_t Adapter::parameters() const {
   std::int64_t count = 0;
-  for (const auto& [name, f] : sites) count += f.a.numel() + f.b.numel();
+  for_each_tensor(*this, [&](const at::Tensor& t) { count += t.numel(); });
   return count;
+}
+
+void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit) {
+  const auto defined = [&](at::Tensor& t) {
+    if (t.defined()) visit(t);
+  };
+  for (auto& [site, f] : adapter.sites) {
+    defined(f.a);
+    defined(f.b);
+  }
+  for (auto& [site, e] : adapter.extras) {
+    for (auto* t : {&e.input_scale, &e.output_scale, &e.bias}) defined(*t);
+    if (!e.bottleneck) continue;
+    for (auto* t : {&e.bottleneck->down, &e.bottleneck->down_bias, &e.bottleneck->up, &e.bottleneck->up_bias})
+      defined(*t);
+  }
+  for (auto& [norm, weight] : adapter.norms) defined(weight);
+  defined(adapter.soft_prompt);
+}
+
+void for_each_tensor(const Adapter& adapter, const std::function<void(const at::Tensor&)>& visit) {
+  auto handles = adapter;
+  for_each_tensor(handles, [&](at::Tensor& t) { visit(t); });
 }
 
 double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised) {

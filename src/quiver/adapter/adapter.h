@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// An adapter: LoRA factors attached to sites (Hu et al., 2021), in PEFT's orientation and names.
+// An adapter: what was trained beside a frozen base model. LoRA factors attached to sites (Hu et al., 2021), in PEFT's
+// orientation and names; and other kinds: scales, biases, bottlenecks, weights of norms, vectors before the prompt.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -31,11 +33,20 @@ struct LoraOptions {
 };
 
 struct Adapter {
-  LoraOptions options;
+  LoraOptions options = {};
   /// By site name; every entry has both factors, float32 unless read otherwise.
-  std::map<std::string, ops::LoraFactors> sites;
+  std::map<std::string, ops::LoraFactors> sites = {};
+  std::map<std::string, ops::SiteExtras> extras = {};  ///< by site name
+  std::map<std::string, at::Tensor> norms = {};        ///< weights [D] by the norm's name
+  at::Tensor soft_prompt = {};                         ///< [m, D], read before the prompt (Lester et al., 2021)
   std::int64_t parameters() const;
+  /// True where it is LoRA factors and nothing else: what merges, clusterings and prototypes are made of.
+  bool only_factors() const { return extras.empty() && norms.empty() && !soft_prompt.defined(); }
 };
+
+/// Calls visit(tensor) for every tensor of the adapter, in an order that its names alone decide.
+void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit);
+void for_each_tensor(const Adapter& adapter, const std::function<void(const at::Tensor&)>& visit);
 
 /// alpha and rank as a scale.
 double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/adapter/peft.h"
 
+#include <fmt/ranges.h>
+
+#include "quiver/adapter/other_kinds.h"
 #include "quiver/adapter/peft_config.h"
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
@@ -37,6 +40,7 @@ void check_pair(const std::string& site, const ops::LoraFactors& f, const PeftCo
 }  // namespace
 
 Adapter read_peft(const fs::path& folder) {
+  if (auto other = read_other_kind(folder)) return std::move(*other);
   const bool pickled = !fs::exists(folder / kWeightsFile) && fs::exists(folder / kPickledFile);
   const auto weights = folder / (pickled ? kPickledFile : kWeightsFile);
   const auto where = weights.string();
@@ -67,6 +71,7 @@ Adapter read_peft(const fs::path& folder) {
 }
 
 void write_peft(const fs::path& folder, const Adapter& adapter, const std::string& base_model) {
+  if (!adapter.only_factors()) return write_other_kind(folder, adapter, base_model);
   std::map<std::string, at::Tensor> tensors;
   for (const auto& [site, f] : adapter.sites) {
     const auto key = std::string(kPrefix) + site;
@@ -77,6 +82,31 @@ void write_peft(const fs::path& folder, const Adapter& adapter, const std::strin
   write_file_atomically(folder / kConfigFile, write_peft_config(adapter, base_model));
 }
 
+namespace {
+
+void add_tensor(const std::string& what, const at::Tensor& t, Sha256& hash) {
+  if (!t.defined()) return;
+  hash.add(fmt::format("{} [{}]\n", what, fmt::join(t.sizes(), ",")));
+  const auto bytes = t.detach().to(at::kFloat).contiguous();
+  hash.add(bytes.const_data_ptr<float>(), static_cast<std::size_t>(bytes.numel()) * sizeof(float));
+}
+
+void add_other_kinds(const Adapter& adapter, Sha256& hash) {
+  for (const auto& [site, e] : adapter.extras) {
+    add_tensor(site + " input scale", e.input_scale, hash);
+    add_tensor(site + " output scale", e.output_scale, hash);
+    add_tensor(site + " bias", e.bias, hash);
+    if (!e.bottleneck) continue;
+    const auto& b = *e.bottleneck;
+    hash.add(fmt::format("{} bottleneck {:.9g} {} {}\n", site, b.scale, static_cast<int>(b.nonlinearity), b.after));
+    for (const auto& t : {b.down, b.down_bias, b.up, b.up_bias}) add_tensor(site, t, hash);
+  }
+  for (const auto& [norm, weight] : adapter.norms) add_tensor(norm, weight, hash);
+  add_tensor("soft prompt", adapter.soft_prompt, hash);
+}
+
+}  // namespace
+
 std::string identity(const Adapter& adapter) {
   Sha256 hash;
   for (const auto& [site, f] : adapter.sites) {
@@ -86,6 +116,7 @@ std::string identity(const Adapter& adapter) {
       hash.add(bytes.const_data_ptr<float>(), static_cast<std::size_t>(bytes.numel()) * sizeof(float));
     }
   }
+  add_other_kinds(adapter, hash);
   return hash.hex();
 }
 

@@ -11,6 +11,7 @@ struct BenchOptions {
   ModelOptions model;
   std::int64_t rank = 16, batch = 4, length = 512, new_tokens = 64, experts = 8, runs = 3;
   std::string task;
+  std::string folder;  ///< of the library of `library`; empty: a temporary one
   bool json = false, profile = false;
 };
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <c10/core/GradMode.h>
-
 #include <chrono>
 
 #include "quiver/cli/bench_support.h"
@@ -13,17 +11,6 @@ namespace {
 
 using nlohmann::json;
 using Rows = std::vector<std::vector<std::int32_t>>;
-
-/// A pass over `rows` with logits of the last token, under `router` (null: base).
-void forward(const model::LanguageModel& model, const Rows& rows, const routing::Router* router) {
-  const c10::AutoGradMode no_gradient(false);
-  std::vector<model::RowInput> inputs;
-  for (const auto& ids : rows) inputs.push_back({ids, nullptr, true});
-  const auto batch = model::pack(inputs);
-  const auto experts =
-      router ? routing::bind_once(*router, batch, std::vector<routing::Request>(rows.size())) : nullptr;
-  model.logits(model.forward(batch, experts.get()).narrow(0, batch.tokens() - 1, 1));
-}
 
 json routed_figures(const Comparison& result, const BenchOptions& o, std::int64_t tokens) {
   return {{"experts", o.experts},

@@ -5,6 +5,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/sum.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 
@@ -42,6 +43,17 @@ std::vector<std::int32_t> random_ids(const model::LanguageModel& model, std::int
   for (std::int64_t i = 0; i < count; ++i)
     ids.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(model.config().vocabulary))));
   return ids;
+}
+
+void forward(const model::LanguageModel& model, const std::vector<std::vector<std::int32_t>>& rows,
+             const routing::Router* router) {
+  const c10::AutoGradMode no_gradient(false);
+  std::vector<model::RowInput> inputs;
+  for (const auto& ids : rows) inputs.push_back({ids, nullptr, true});
+  const auto batch = model::pack(inputs);
+  const auto experts =
+      router ? routing::bind_once(*router, batch, std::vector<routing::Request>(rows.size())) : nullptr;
+  model.logits(model.forward(batch, experts.get()).narrow(0, batch.tokens() - 1, 1));
 }
 
 adapter::Adapter random_adapter(const model::LanguageModel& model, std::int64_t rank) {

@@ -24,6 +24,9 @@ struct Comparison {
 Comparison compare(const std::function<void()>& base, const std::function<void()>& work, std::int64_t runs);
 
 std::vector<std::int32_t> random_ids(const model::LanguageModel& model, std::int64_t count, std::uint64_t seed);
+/// A pass over rows of token ids with logits of the last token, under `router` (null: base).
+void forward(const model::LanguageModel& model, const std::vector<std::vector<std::int32_t>>& rows,
+             const routing::Router* router);
 /// On all sites, A and B normal with deviation 0.02.
 adapter::Adapter random_adapter(const model::LanguageModel& model, std::int64_t rank);
 std::shared_ptr<adapter::Bank> random_bank(const model::LanguageModel& model, const BenchOptions& options);

@@ -50,6 +50,8 @@ std::function<void()> declare_bench(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--runs", o->runs, "measured runs; the median counts")->capture_default_str();
   app.add_option("--task", o->task, "train: rows of this task file, the loss on their targets");
+  app.add_option("--folder", o->folder,
+                 "library: a folder for the random experts, which are kept and found again; default: a temporary one");
   app.add_flag("--profile", o->profile,
                "where the time goes, by operation, on standard error (all runs, loading included)");
   app.add_flag("--json", o->json, "one object");

@@ -98,7 +98,8 @@ void print(const Options& o, const clustering::Clustering& clustering, nlohmann:
 }
 
 void extend(const Options& o, const library::Library& library) {
-  const auto result = clustering::add_to_clustering(library, o.add, descriptions_of(o, library));
+  TerminalProgress progress;
+  const auto result = clustering::add_to_clustering(library, o.add, descriptions_of(o, library), &progress);
   auto added = nlohmann::json::array();
   for (const auto& [name, cluster, similarity] : result.added) {
     added.push_back({{"expert", name}, {"cluster", cluster}, {"similarity", similarity}});
@@ -163,7 +164,8 @@ void run(Options& o) {
   if (!o.nearest.empty() || !o.nearest_text.empty()) return find_nearest(o, library);
   if (o.incremental || !o.add.empty()) return extend(o, library);
   const auto names = o.experts.empty() ? library.names() : o.experts;
-  print(o, clustering::cluster_library(library, names, o.mbc, descriptions_of(o, library)), {});
+  TerminalProgress progress;
+  print(o, clustering::cluster_library(library, names, o.mbc, descriptions_of(o, library), &progress), {});
 }
 
 }  // namespace

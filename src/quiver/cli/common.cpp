@@ -26,13 +26,16 @@ void ModelOptions::declare(CLI::App& app) {
   app.add_option("--threads", threads, "compute threads; 0: one per core")->capture_default_str();
 }
 
+void set_threads(int threads) {
+  QUIVER_CHECK(threads >= 0 && threads <= 1024, usage, "--threads", "{}, expected 0 (all cores) to 1024", threads);
+  if (threads > 0) at::set_num_threads(threads);
+}
+
 namespace {
 
 void set_up(const ModelOptions& o) {
   QUIVER_CHECK(o.device == "cpu", unsupported, "--device", "'{}', this build computes on the cpu", o.device);
-  QUIVER_CHECK(o.threads >= 0 && o.threads <= 1024, usage, "--threads", "{}, expected 0 (all cores) to 1024",
-               o.threads);
-  if (o.threads > 0) at::set_num_threads(o.threads);
+  set_threads(o.threads);
 }
 
 }  // namespace

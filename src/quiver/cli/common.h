@@ -32,6 +32,9 @@ struct LoadedModel {
   text::LoadedTokenizer text;
 };
 
+/// 0: one per core. Throws Error{usage} beyond 1024.
+void set_threads(int threads);
+
 /// Threads first, then the model and its tokenizer.
 LoadedModel load(const ModelOptions& options);
 /// The model alone, for verbs that meet no text.

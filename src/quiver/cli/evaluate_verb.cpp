@@ -44,7 +44,7 @@ class Run {
         experts_(load_experts(o.experts, loaded_, progress_)),
         tasks_(o.tasks.read(loaded_.text)) {
     o.evaluate.split = data::split_from_name(o.split);
-    o.evaluate.join = o.join.options(*loaded_.text.tokenizer);
+    o.evaluate.join = o.join.options(loaded_);
     if (o.routes.empty()) o.routes.push_back(natural_route(o.experts, experts_));
     for (const auto& route : o.routes) routers_.push_back(make_router(route, experts_));
   }
@@ -58,7 +58,7 @@ class Run {
         auto result = evaluation::evaluate(inputs(), task, *routers_[r], o_.routes[r], o_.evaluate);
         for (auto& row : result.results) {
           row.held_out = unseen;
-          if (o_.json) print_row(row);
+          if (o_.json) print_row(row, result.routing_accuracy_by_layer);
           report_.results.push_back(row);
         }
         for (const auto& sample : result.samples) samples += sample_line(sample);
@@ -71,16 +71,17 @@ class Run {
   }
 
  private:
-  evaluation::EvaluateInputs inputs() { return {loaded_.model, *loaded_.text.tokenizer, progress_}; }
+  evaluation::EvaluateInputs inputs() {
+    return {loaded_.model, *loaded_.text.tokenizer, progress_, &experts_.inputs.expert_tasks};
+  }
 
-  static void print_row(const evaluation::ResultRow& row) {
-    print_json({{"task", row.task},
-                {"route", row.route},
-                {"metric", row.metric},
-                {"value", number_or_null(row.value)},
-                {"count", row.count},
-                {"interval", {number_or_null(row.low), number_or_null(row.high)}},
-                {"held_out", row.held_out}});
+  static void print_row(const evaluation::ResultRow& row, const std::vector<double>& by_layer = {}) {
+    nlohmann::json line{{"task", row.task},        {"route", row.route},
+                        {"metric", row.metric},    {"value", number_or_null(row.value)},
+                        {"count", row.count},      {"interval", {number_or_null(row.low), number_or_null(row.high)}},
+                        {"held_out", row.held_out}};
+    if (row.metric == "routing_accuracy") line["by_layer"] = by_layer;
+    print_json(line);
   }
 
   static std::string sample_line(const evaluation::Sample& s) {

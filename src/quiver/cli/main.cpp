@@ -106,6 +106,11 @@ const std::vector<Verb>& verbs() {
        "  quiver train --library LIB --task tasks/\n  quiver train --library LIB --task a.jsonl --task b.jsonl --name "
        "both --rank 8",
        declare_train, true},
+      {"pretrain", "a small encoder-decoder from plain text, by span corruption",
+       "  quiver pretrain --shape config.json --tokenizer TOKENIZER_DIR --text books.txt --output MODEL\n"
+       "  quiver pretrain --shape config.json --tokenizer TOKENIZER_DIR --text books.txt --output MODEL --max-steps "
+       "5000",
+       declare_pretrain, true},
       {"library", "list, show, add, export, remove, restore, verify, diff",
        "  quiver library list --library LIB\n  quiver library add ADAPTER_DIR --library LIB --model smollm2",
        declare_library, false},

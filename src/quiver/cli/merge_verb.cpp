@@ -97,7 +97,8 @@ void run(const Options& o) {
   const auto base = o.into_base ? base_folder(o, library) : fs::path();
   std::vector<adapter::Adapter> adapters;
   for (const auto& expert : experts) adapters.push_back(library.load(expert));
-  merging::MergeInput input{{}, o.weights};
+  TerminalProgress progress;
+  merging::MergeInput input{{}, o.weights, &progress};
   for (const auto& adapter : adapters) input.experts.push_back(&adapter);
   const auto merged = merging::merge(o.method, input, options);
   if (!o.output.empty()) write_output(o, library, base, merged);

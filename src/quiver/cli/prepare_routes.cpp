@@ -2,12 +2,15 @@
 #include "quiver/cli/prepare_routes.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/task_rows.h"
 #include "quiver/routing/expert_rows.h"
+#include "quiver/routing/fit_moa.h"
 #include "quiver/routing/route_entry.h"
+#include "quiver/routing/saved_moa.h"
 #include "quiver/routing/signature.h"
 #include "quiver/routing/text_router.h"
 #include "quiver/training/expert_rows_training.h"
@@ -44,11 +47,20 @@ std::vector<data::TokenRow> rows_of(const PrepareData& d, std::size_t expert, st
 
 std::int64_t limit_of(const PrepareData& d, std::int64_t wanted) { return d.limit > 0 ? d.limit : wanted; }
 
-/// One table row per expert, for those that have none yet.
+std::vector<std::size_t> all_experts(const PrepareData& d) {
+  std::vector<std::size_t> out(d.experts.names().size());
+  std::iota(out.begin(), out.end(), std::size_t{0});
+  return out;
+}
+
+/// One table row per expert, for those that have none made with these options.
 template <typename Compute>
-json fill_expert_rows(const RouteSpec& spec, const PrepareData& d, Compute compute) {
+json fill_expert_rows(const RouteSpec& spec, const PrepareData& d, json options, Compute compute) {
   const auto& bank = *d.experts.bank;
-  const auto missing = routing::experts_without(*d.experts.library, bank, spec.name);
+  options["join"] = training::to_json(d.options.join);
+  const auto made_with = options.dump();
+  const auto missing =
+      d.again ? all_experts(d) : routing::experts_without(*d.experts.library, bank, spec.name, made_with);
   for (std::size_t i = 0; i < missing.size(); ++i) {
     d.progress.update(spec.name, i, missing.size(), bank.names()[missing[i]]);
     const auto own = compute(static_cast<std::int64_t>(missing[i]));
@@ -57,7 +69,7 @@ json fill_expert_rows(const RouteSpec& spec, const PrepareData& d, Compute compu
       const auto site = static_cast<std::int64_t>(s);
       table.site(site)[static_cast<std::int64_t>(missing[i])].copy_(own.site(site)[0]);
     }
-    routing::write_expert_rows(*d.experts.library, bank, spec.name, table, {missing[i]});
+    routing::write_expert_rows(*d.experts.library, bank, spec.name, table, {missing[i]}, made_with);
   }
   d.progress.finish();
   return {{"prepared", missing.size()}};
@@ -70,8 +82,10 @@ json prepare_average_activation(const RouteSpec& spec, const PrepareData& d) {
                       ? training::AverageActivationOptions::Token::mean
                       : training::AverageActivationOptions::Token::last;
   options.base_only = spec.flag("base_only", false);
-  return fill_expert_rows(spec, d, [&](std::int64_t e) {
-    const auto rows = rows_of(d, static_cast<std::size_t>(e), limit_of(d, 100), spec.name);
+  const auto limit = limit_of(d, 100);
+  const json made_with{{"token", static_cast<int>(options.token)}, {"base_only", options.base_only}, {"rows", limit}};
+  return fill_expert_rows(spec, d, made_with, [&](std::int64_t e) {
+    const auto rows = rows_of(d, static_cast<std::size_t>(e), limit, spec.name);
     return training::average_activation(d.loaded.model, d.experts.bank, e, rows, options);
   });
 }
@@ -83,10 +97,15 @@ json prepare_phatgoose(const RouteSpec& spec, const PrepareData& d) {
   options.warmup = 0.1;
   options.max_steps = static_cast<std::int64_t>(spec.number("steps", 100));
   const double rate = spec.number("learning_rate", 1e-3);
-  return fill_expert_rows(spec, d, [&](std::int64_t e) {
+  const auto limit = limit_of(d, options.max_steps * 4);
+  const json made_with{{"steps", options.max_steps},
+                       {"epochs", options.epochs},
+                       {"learning_rate", rate},
+                       {"seed", options.seed},
+                       {"rows", limit}};
+  return fill_expert_rows(spec, d, made_with, [&](std::int64_t e) {
     std::vector<training::RoutedRow> rows;
-    for (auto& row : rows_of(d, static_cast<std::size_t>(e), limit_of(d, options.max_steps * 4), spec.name))
-      rows.push_back({std::move(row), e});
+    for (auto& row : rows_of(d, static_cast<std::size_t>(e), limit, spec.name)) rows.push_back({std::move(row), e});
     const training::RoutedTraining run{d.loaded.model, options, d.progress,
                                        "gate of " + d.experts.names()[static_cast<std::size_t>(e)]};
     return training::train_phatgoose_gates(run, d.experts.bank, e, rate, rows);
@@ -95,14 +114,17 @@ json prepare_phatgoose(const RouteSpec& spec, const PrepareData& d) {
 
 json prepare_signatures(const RouteSpec& spec, const PrepareData& d) {
   spec.check_options({});
-  const auto missing = routing::experts_without_signature(*d.experts.library, *d.experts.bank);
+  const auto limit = limit_of(d, routing::kSignatureRows);
+  const auto made_with = training::signature_options(limit, d.options.join);
+  const auto missing =
+      d.again ? all_experts(d) : routing::experts_without_signature(*d.experts.library, *d.experts.bank, made_with);
   for (std::size_t i = 0; i < missing.size(); ++i) {
     const auto name = d.experts.names()[missing[i]];
     d.progress.update("signatures", i, missing.size(), name);
     std::vector<std::vector<std::int32_t>> prompts;
-    for (const auto& row : rows_of(d, missing[i], limit_of(d, routing::kSignatureRows), "auto"))
+    for (const auto& row : rows_of(d, missing[i], limit, "auto"))
       prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
-    routing::write_signature(*d.experts.library, name, routing::prompt_features(d.loaded.model, prompts));
+    routing::write_signature(*d.experts.library, name, routing::prompt_features(d.loaded.model, prompts), made_with);
   }
   d.progress.finish();
   return {{"prepared", missing.size()}};
@@ -180,6 +202,50 @@ json prepare_trained(const RouteSpec& spec, const PrepareData& d) {
   return figures;
 }
 
+/// The states that MoA's classifiers are fitted on, of each expert's prompts under itself; kept ones are read.
+std::vector<routing::PlaceStates> moa_states(const RouteSpec& spec, const PrepareData& d,
+                                             const routing::MoaShape& shape) {
+  std::vector<routing::PlaceStates> out;
+  const auto& names = d.experts.names();
+  for (std::size_t e = 0; e < names.size(); ++e) {
+    d.progress.update("states", e, names.size(), names[e]);
+    auto kept = routing::read_moa_features(*d.experts.library, shape, names[e]);
+    if (!kept) {
+      std::vector<std::vector<std::int32_t>> prompts;
+      for (const auto& row : rows_of(d, e, limit_of(d, 100), spec.name))
+        prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
+      const std::vector<std::int64_t> own(prompts.size(), static_cast<std::int64_t>(e));
+      kept = routing::moa_features(d.loaded.model, d.experts.bank, shape, prompts, own);
+      routing::write_moa_features(*d.experts.library, shape, names[e], *kept);
+    }
+    out.push_back(std::move(*kept));
+  }
+  d.progress.finish();
+  return out;
+}
+
+json prepare_moa(const RouteSpec& spec, const PrepareData& d) {
+  spec.check_options({"places", "pooling", "depth", "width", "weight_decay", "steps"});
+  routing::MoaShape shape;
+  shape.places =
+      static_cast<routing::MoaPlaces>(routing::choice_of(spec, "places", {"layer", "site", "once"}, "layer"));
+  shape.pooling = static_cast<routing::Pooling>(routing::choice_of(spec, "pooling", {"last", "mean", "first"}, "last"));
+  routing::DomainClassifierOptions options;
+  options.depth = static_cast<int>(spec.number("depth", options.depth));
+  options.width = static_cast<std::int64_t>(spec.number("width", static_cast<double>(options.width)));
+  options.weight_decay = spec.number("weight_decay", options.weight_decay);
+  options.steps = static_cast<std::int64_t>(spec.number("steps", static_cast<double>(options.steps)));
+  options.seed = d.options.seed;
+  const auto fitted = routing::fit_moa(moa_states(spec, d, shape), options, d.progress);
+  const auto name = d.name.empty() ? spec.name : d.name;
+  auto saved = routing::save_moa(name, d.experts.names(), shape, fitted.classifiers);
+  saved.training = {{"rows", fitted.rows}, {"accuracy", fitted.accuracy}, {"accuracy_by_place", fitted.by_place}};
+  routing::save_router(*d.experts.library, saved);
+  auto figures = saved.training;
+  figures["name"] = name;
+  return figures;
+}
+
 struct Preparation {
   const char* route;
   json (*prepare)(const RouteSpec&, const PrepareData&);
@@ -192,6 +258,7 @@ constexpr Preparation kPreparations[] = {
     {"ariadne", prepare_signatures},
     {"lorauter", prepare_signatures},
     {"text", prepare_text},
+    {"moa", prepare_moa},
     {"gates", prepare_trained},
     {"molora", prepare_trained},
     {"rkhs", prepare_trained},

@@ -16,6 +16,7 @@ struct PrepareData {
   std::int64_t limit = 0;          ///< rows of each task; 0: as many as the route wants
   std::string name;                ///< of a trained router; empty: the route's
   Progress& progress;
+  bool again = false;  ///< compute what was made with the same options too: its rows may have changed
 };
 
 /// True where the route is prepared from task data.

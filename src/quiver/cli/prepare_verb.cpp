@@ -17,14 +17,17 @@ struct Options {
   std::vector<std::string> routes{"arrow"};
   std::string name;
   std::int64_t limit = 0;
-  bool json = false;
+  bool again = false, json = false;
 };
 
 void report(const Options& o, const std::string& route, const ExpertSet& experts, nlohmann::json figures) {
   figures["route"] = route;
   figures["experts"] = experts.bank->size();
   if (o.json) return print_json(figures);
-  std::printf("%s: ready over %lld experts\n", route.c_str(), static_cast<long long>(experts.bank->size()));
+  const auto computed =
+      figures.contains("prepared") ? fmt::format(", {} of them computed now", figures["prepared"].dump()) : "";
+  std::printf("%s: ready over %lld experts%s\n", route.c_str(), static_cast<long long>(experts.bank->size()),
+              computed.c_str());
 }
 
 /// Routes that need the experts alone: what they derive is computed and stored when they are made.
@@ -43,7 +46,7 @@ void from_tasks(Options& o, const std::vector<std::string>& routes, Progress& pr
   const auto loaded = load(o.model);
   const auto experts = load_experts(o.experts, loaded, progress);
   o.train.join = o.join.options(loaded);
-  const PrepareData data{loaded, experts, o.tasks.read(loaded.text), o.train, o.limit, o.name, progress};
+  const PrepareData data{loaded, experts, o.tasks.read(loaded.text), o.train, o.limit, o.name, progress, o.again};
   for (const auto& route : routes) report(o, route, experts, prepare_from_tasks(routing::parse_route(route), data));
 }
 
@@ -78,6 +81,8 @@ std::function<void()> declare_prepare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--batch", o->train.batch_rows, "trained routers: rows per step")->capture_default_str();
   app.add_option("--seed", o->train.seed, "of what is drawn")->capture_default_str();
+  app.add_flag("--again", o->again,
+               "compute again what was made with the same options, as where rows of the tasks have changed");
   app.add_flag("--json", o->json, "an object per route");
   return [o] { run(*o); };
 }

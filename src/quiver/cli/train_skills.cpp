@@ -105,6 +105,8 @@ void SkillChoice::declare(CLI::App& app) {
   app.add_option("--normalisation", normalisation, "poly: weights of skills: share, corrected or unit")
       ->capture_default_str();
   app.add_flag("--shared-skill", skills.shared_skill, "poly: the last skill is part of every task");
+  app.add_option("--epsilon", skills.epsilon, "poly: added to what the weights of skills are divided by")
+      ->capture_default_str();
   app.add_option("--selector-learning-rate", training.selector_learning_rate, "poly: of the logits")
       ->capture_default_str();
   app.add_option("--skill-learning-rate", training.skill_learning_rate, "poly: of the skills")->capture_default_str();

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdio>
 
+#include "quiver/adapter/other_kinds.h"
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/task_rows.h"
+#include "quiver/cli/train_full.h"
+#include "quiver/cli/train_pemt.h"
 #include "quiver/cli/train_skills.h"
 #include "quiver/cli/verb.h"
 #include "quiver/clustering/mbc.h"
@@ -19,9 +23,11 @@ struct Options {
   TaskOptions tasks;
   JoinChoice join;
   training::TrainOptions train;
-  std::string library, name, clusters, init = "peft", init_from, schedule = "linear";
+  std::string library, output, name, clusters, init = "peft", init_from, schedule = "linear";
   std::int64_t limit = 0, validation_limit = 0;
-  std::string method = "lora";
+  std::string method = "lora", nonlinearity = "gelu_new";
+  std::vector<std::string> kinds{"lora"}, settings;
+  std::string prompt_text;
   SkillChoice skills;
   bool together = false, replace = false, no_shuffle = false, allow_other_base = false, json = false;
 };
@@ -38,6 +44,35 @@ void declare_lora(CLI::App& app, Options& o) {
   app.add_flag("--share-a", lora.share_a,
                "one fixed A for all experts of a seed, B alone is trained (for --route seqr)");
   app.add_option("--init-from", o.init_from, "a PEFT folder to start from");
+}
+
+void declare_kinds(CLI::App& app, Options& o) {
+  auto& kind = o.train.kind;
+  app.add_option("--kind", o.kinds,
+                 "lora, ia3, bitfit, norms, bottleneck, parallel, prompt; several, parted by commas, make one adapter")
+      ->delimiter(',');
+  app.add_option("--kind-targets", kind.targets,
+                 "sites of ia3, bitfit and bottlenecks; default: each kind's usual ones")
+      ->delimiter(',');
+  app.add_option("--bottleneck-width", kind.width, "inner width of bottlenecks")->capture_default_str();
+  app.add_option("--bottleneck-scale", kind.scale, "factor of what a bottleneck adds")->capture_default_str();
+  app.add_option("--nonlinearity", o.nonlinearity, "of bottlenecks: none, relu, gelu, gelu_new, silu or tanh")
+      ->capture_default_str();
+  app.add_option("--prompt-tokens", kind.prompt_tokens, "vectors before the prompt")->capture_default_str();
+}
+
+void choose_kinds(Options& o) {
+  o.train.kind.kinds.clear();
+  for (const auto& name : o.kinds) o.train.kind.kinds.insert(adapter::kind_of_name(name));
+  if (o.method == "pemt-source") {
+    // PEMT's first stage: low-rank factors at the second feed-forward map, and a prompt.
+    o.train.kind.kinds = {adapter::Kind::lora, adapter::Kind::prompt};
+    if (o.train.lora.targets.empty()) o.train.lora.targets = {"wo", "down_proj"};
+  }
+  o.train.kind.nonlinearity = adapter::nonlinearity_of_name(o.nonlinearity, "--nonlinearity");
+  const bool experts = o.method == "lora" || o.method == "pemt-source";
+  QUIVER_CHECK(o.train.kind.plain_lora() || (experts && o.init_from.empty()), usage, "--kind",
+               "goes with --method lora, and not with --init-from");
 }
 
 void declare_optimisation(CLI::App& app, Options& o) {
@@ -117,16 +152,32 @@ void run(Options& o) {
   TerminalProgress progress;
   o.train.schedule = training::schedule_of_name(o.schedule);
   QUIVER_CHECK(o.init == "peft" || o.init == "mttl", usage, "--init", "'{}', expected peft or mttl", o.init);
-  QUIVER_CHECK(o.method == "lora" || o.method == "poly", usage, "--method", "'{}', expected lora or poly", o.method);
+  const bool full = o.method == "full";
+  const std::vector<std::string> methods{"lora", "poly", "full", "pemt-source", "pemt"};
+  QUIVER_CHECK(std::find(methods.begin(), methods.end(), o.method) != methods.end(), usage, "--method",
+               "'{}', expected {}", o.method, join(methods, ", "));
+  QUIVER_CHECK(o.settings.empty() || o.method == "pemt", usage, "--set", "goes with --method pemt");
+  QUIVER_CHECK(full || !o.library.empty(), usage, "train", "give --library DIR, which gets the experts");
   o.train.lora.init = o.init == "mttl" ? adapter::LoraOptions::Init::mttl : adapter::LoraOptions::Init::peft;
   o.train.shuffle = !o.no_shuffle;
+  choose_kinds(o);
   training::check(o.train);
   const auto loaded = load(o.model);
   o.train.join = o.join.options(loaded);
   const auto tasks = o.tasks.read(loaded.text);
 
+  if (full) {
+    const FullRun run{o.model.model, o.output, o.train, o.limit, o.validation_limit, o.json};
+    return train_full_model(run, loaded, tasks, progress);
+  }
   const auto library =
       library::Library::open_or_create(o.library, o.model.model, loaded.model.fingerprint(), o.allow_other_base);
+  if (o.method == "pemt") {
+    const PemtRun run{
+        loaded,    library, tasks, o.train, o.settings, o.name, o.prompt_text, o.limit, o.validation_limit,
+        o.replace, o.json};
+    return train_pemt_targets(run, progress);
+  }
   if (o.method == "poly") {
     const SkillRun skills{loaded, library, tasks, o.train, o.name, o.limit, o.validation_limit, o.replace, o.json};
     return train_skills(skills, o.skills);
@@ -166,7 +217,8 @@ std::function<void()> declare_train(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->model.declare(app);
   o->tasks.declare(app);
-  app.add_option("--library", o->library, "the library that gets the experts; made where there is none")->required();
+  app.add_option("--library", o->library, "the library that gets the experts; made where there is none");
+  app.add_option("--output", o->output, "--method full: the folder that gets the model");
   app.add_option("--name", o->name, "one expert of this name for all tasks; default: one per task, named after it");
   app.add_option("--clusters", o->clusters, "a clustered library: one expert per cluster of its experts' tasks");
   app.add_option("--limit", o->limit, "training rows of each task; 0: all")->capture_default_str();
@@ -175,11 +227,20 @@ std::function<void()> declare_train(CLI::App& app) {
   app.add_flag("--together", o->together, "train all experts at once, each row under its own");
   app.add_flag("--replace", o->replace, "overwrite experts of the same names");
   app.add_flag("--allow-other-base", o->allow_other_base, "add to a library over another base model");
-  app.add_option("--method", o->method,
-                 "lora: experts; poly: skills that all tasks share (Poly, and MHR with --splits)")
+  app.add_option(
+         "--method", o->method,
+         "lora: experts; poly: skills that all tasks share (Poly, and MHR with --splits); full: every weight of "
+         "the model, in one run over all tasks; pemt-source, pemt: PEMT's two stages")
       ->capture_default_str();
+  app.add_option(
+      "--set", o->settings,
+      "--method pemt: sources=a,b,c gate=prompt-mean|correlation attention=live|once temperature=T "
+      "sparsity_weight=W sparsity_mask=true|false layer_norms=true|false experts=lora|bottleneck (repeatable)");
+  app.add_option("--prompt-text", o->prompt_text,
+                 "--method pemt: a text whose tokens' embeddings the prompt starts as");
   o->skills.declare(app);
   declare_lora(app, *o);
+  declare_kinds(app, *o);
   declare_optimisation(app, *o);
   o->join.declare(app);
   app.add_flag("--json", o->json, "an object per expert");

@@ -30,6 +30,7 @@ std::function<void()> declare_generate(CLI::App& app);
 std::function<void()> declare_chat(CLI::App& app);
 std::function<void()> declare_forward(CLI::App& app);
 std::function<void()> declare_train(CLI::App& app);
+std::function<void()> declare_pretrain(CLI::App& app);
 std::function<void()> declare_library(CLI::App& app);
 std::function<void()> declare_prepare(CLI::App& app);
 std::function<void()> declare_adapt(CLI::App& app);

@@ -76,7 +76,7 @@ float magnitude_quantile(const adapter::Adapter& expert, double q) {
   return weight < 0.5F ? std::fma(weight, high - low, low) : std::fma(weight - 1.0F, high - low, high);
 }
 
-at::Tensor flattened_gram(const std::vector<const adapter::Adapter*>& experts, double sparsity) {
+at::Tensor flattened_gram(const std::vector<const adapter::Adapter*>& experts, double sparsity, Progress* progress) {
   const auto n = static_cast<std::int64_t>(experts.size());
   auto gram = at::zeros({n, n}, at::kDouble);
   if (n == 0) return gram;
@@ -87,7 +87,9 @@ at::Tensor flattened_gram(const std::vector<const adapter::Adapter*>& experts, d
       thresholds[i] = magnitude_quantile(*experts[i], sparsity);
     }
   });
+  std::uint64_t done = 0;
   for (const auto& [site, factors] : experts[0]->sites) {
+    if (progress) progress->update("compare experts", done++, experts[0]->sites.size(), "");
     std::vector<at::Tensor> a, b;
     for (const auto* expert : experts) {
       a.push_back(plain(expert->sites.at(site).a));
@@ -96,6 +98,7 @@ at::Tensor flattened_gram(const std::vector<const adapter::Adapter*>& experts, d
     add_factor(a, thresholds, gram);
     add_factor(b, thresholds, gram);
   }
+  if (progress) progress->finish();
   return gram;
 }
 

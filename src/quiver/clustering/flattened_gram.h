@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
+#include "quiver/base/progress.h"
 
 namespace quiver::clustering {
 
@@ -19,6 +20,8 @@ float magnitude_quantile(const adapter::Adapter& expert, double q);
 /// entries plays no part in inner products, so it is that of the site names. Memory holds 4096 columns of the stacked
 /// vectors at a time, multiplied in float32 and summed in float64. Throws Error{mismatch} where the experts' factors
 /// differ in shape.
-at::Tensor flattened_gram(const std::vector<const adapter::Adapter*>& experts, double sparsity);
+/// `progress` (may be null) is told of every site.
+at::Tensor flattened_gram(const std::vector<const adapter::Adapter*>& experts, double sparsity,
+                          Progress* progress = nullptr);
 
 }  // namespace quiver::clustering

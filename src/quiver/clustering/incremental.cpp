@@ -44,7 +44,7 @@ Placement nearest_cluster(const std::string& name, const std::vector<double>& si
 }
 
 Extension add_to_clustering(const library::Library& library, const std::vector<std::string>& names,
-                            const Descriptions& descriptions) {
+                            const Descriptions& descriptions, Progress* progress) {
   const auto last = read_last_clustering(library);
   QUIVER_CHECK(last, not_found, library.folder().string(), "no clustering to add to; run 'quiver cluster' first");
   Extension out{still_true(library, *last, {names.begin(), names.end()}), {}};
@@ -56,7 +56,7 @@ Extension add_to_clustering(const library::Library& library, const std::vector<s
   for (const auto& name : names.empty() ? library.names() : names) {
     if (!known.count(name)) c.names.push_back(name);
   }
-  const auto similarity = library_similarity(library, c.names, last->embedding, descriptions);
+  const auto similarity = library_similarity(library, c.names, last->embedding, descriptions, progress);
   c.similarity = rows_of(similarity);
   for (auto i = members.size(); i < c.names.size(); ++i) {
     out.added.push_back(nearest_cluster(c.names[i], c.similarity[i], members));

@@ -32,7 +32,8 @@ struct Extension {
 /// Extends the library's last clustering, by its own embedding, to the experts named (empty: all that it lacks), and
 /// writes it. Its experts that have left the library are dropped; those whose factors have changed since are placed
 /// anew. Throws Error{not_found} where there is no clustering, Error{usage} where nothing of it is left.
+/// `progress` may be null.
 Extension add_to_clustering(const library::Library& library, const std::vector<std::string>& names,
-                            const Descriptions& descriptions = {});
+                            const Descriptions& descriptions = {}, Progress* progress = nullptr);
 
 }  // namespace quiver::clustering

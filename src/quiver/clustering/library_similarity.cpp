@@ -10,12 +10,16 @@ namespace quiver::clustering {
 namespace {
 
 at::Tensor factor_similarity(const library::Library& library, const std::vector<std::string>& names,
-                             const EmbeddingOptions& options) {
+                             const EmbeddingOptions& options, Progress* progress) {
   std::vector<adapter::Adapter> adapters;
-  for (const auto& name : names) adapters.push_back(library.load(name));
+  for (const auto& name : names) {
+    adapters.push_back(library.load(name));
+    QUIVER_CHECK(!adapters.back().sites.empty(), unsupported, "expert " + name,
+                 "it has no low-rank factors, by which experts are compared");
+  }
   std::vector<const adapter::Adapter*> pointers;
   for (const auto& adapter : adapters) pointers.push_back(&adapter);
-  return cosine_similarity(gram_matrix(pointers, options), options.components);
+  return cosine_similarity(gram_matrix(pointers, options, progress), options.components);
 }
 
 }  // namespace
@@ -33,7 +37,7 @@ std::vector<std::string> task_texts(const library::Library& library, const std::
 }
 
 at::Tensor library_similarity(const library::Library& library, const std::vector<std::string>& names,
-                              const EmbeddingOptions& options, const Descriptions& descriptions) {
+                              const EmbeddingOptions& options, const Descriptions& descriptions, Progress* progress) {
   QUIVER_CHECK(!names.empty(), usage, library.folder().string(), "no experts to compare");
   if (options.kind == Embedding::text) {
     return text_similarity(descriptions.texts ? descriptions.texts(names) : task_texts(library, names));
@@ -42,7 +46,7 @@ at::Tensor library_similarity(const library::Library& library, const std::vector
     QUIVER_CHECK(descriptions.prototypes, usage, "--embedding prototypes", "needs the experts' Arrow directions");
     return prototype_similarity(descriptions.prototypes(names));
   }
-  return factor_similarity(library, names, options);
+  return factor_similarity(library, names, options, progress);
 }
 
 }  // namespace quiver::clustering

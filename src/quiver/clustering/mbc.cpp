@@ -94,8 +94,8 @@ Grouping group_experts(const at::Tensor& similarity, const MbcOptions& options) 
 }
 
 Clustering cluster_library(const library::Library& library, const std::vector<std::string>& names,
-                           const MbcOptions& options, const Descriptions& descriptions) {
-  const auto similarity = library_similarity(library, names, options.embedding, descriptions);
+                           const MbcOptions& options, const Descriptions& descriptions, Progress* progress) {
+  const auto similarity = library_similarity(library, names, options.embedding, descriptions, progress);
   auto grouping = group_experts(similarity, options);
   Clustering out;
   out.names = names;

@@ -40,8 +40,9 @@ struct Grouping {
 /// `similarity`: float64 [N, N]. Throws Error{usage} where the number of clusters is out of range.
 Grouping group_experts(const at::Tensor& similarity, const MbcOptions& options);
 
-/// Clusters the library's experts named and writes the result into its derived data.
+/// Clusters the library's experts named and writes the result into its derived data. `progress` may be null.
 Clustering cluster_library(const library::Library& library, const std::vector<std::string>& names,
-                           const MbcOptions& options, const Descriptions& descriptions = {});
+                           const MbcOptions& options, const Descriptions& descriptions = {},
+                           Progress* progress = nullptr);
 
 }  // namespace quiver::clustering

@@ -101,10 +101,13 @@ void add_products(const Stack& one, const Stack& other, at::TensorAccessor<doubl
 
 }  // namespace
 
-at::Tensor products_gram(const std::vector<const adapter::Adapter*>& experts) {
+at::Tensor products_gram(const std::vector<const adapter::Adapter*>& experts, Progress* progress) {
   const auto n = static_cast<std::int64_t>(experts.size());
   const auto gram = at::zeros({n, n}, at::kDouble);
-  for (const auto& [site, members] : members_by_site(experts)) {
+  const auto by_site = members_by_site(experts);
+  std::uint64_t done = 0;
+  for (const auto& [site, members] : by_site) {
+    if (progress) progress->update("compare experts", done++, by_site.size(), "");
     const auto cut = portions(members);
     for (std::size_t i = 0; i < cut.size(); ++i) {
       const auto one = stack_of(cut[i]);
@@ -112,6 +115,7 @@ at::Tensor products_gram(const std::vector<const adapter::Adapter*>& experts) {
       for (std::size_t j = i + 1; j < cut.size(); ++j) add_products(one, stack_of(cut[j]), gram.accessor<double, 2>());
     }
   }
+  if (progress) progress->finish();
   return gram.triu() + gram.triu(1).t();
 }
 

@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
+#include "quiver/base/progress.h"
 
 namespace quiver::clustering {
 
 /// float64 [N, N], symmetric. Ranks may differ, and a site that one expert lacks adds nothing. The two matrix products
 /// are in float32, all sums after them in float64. Beyond the result, memory holds two stacks of about 512 rows (sum of
 /// ranks) of one site and their products. Throws Error{mismatch} where factors of one site differ in `in` or `out`.
-at::Tensor products_gram(const std::vector<const adapter::Adapter*>& experts);
+/// `progress` (may be null) is told of every site.
+at::Tensor products_gram(const std::vector<const adapter::Adapter*>& experts, Progress* progress = nullptr);
 
 }  // namespace quiver::clustering

@@ -64,6 +64,21 @@ TEST(ProductsGram, RescalingAAgainstBChangesNothing) {
   EXPECT_TRUE(products_gram(pointers(experts)).equal(before));
 }
 
+class Told : public SilentProgress {
+ public:
+  void update(const std::string&, std::uint64_t done, std::uint64_t total, const std::string&) override {
+    told_.emplace_back(done, total);
+  }
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> told_;
+};
+
+TEST(ProductsGram, ProgressIsToldOfEverySite) {
+  const std::vector<adapter::Adapter> experts{random_expert(1), random_expert(2)};
+  Told told;
+  products_gram(pointers(experts), &told);
+  EXPECT_EQ(told.told_, (decltype(told.told_){{0, 2}, {1, 2}}));
+}
+
 TEST(ProductsGram, OtherBaseModelsAndNoExperts) {
   std::vector<adapter::Adapter> experts{random_expert(1), random_expert(2)};
   auto& f = experts[1].sites["layers.0.q_proj"];

@@ -31,13 +31,14 @@ Embedding embedding_of_name(const std::string& name) {
 
 std::string embedding_name(Embedding embedding) { return kEmbeddings[static_cast<std::size_t>(embedding)]; }
 
-at::Tensor gram_matrix(const std::vector<const adapter::Adapter*>& experts, const EmbeddingOptions& options) {
+at::Tensor gram_matrix(const std::vector<const adapter::Adapter*>& experts, const EmbeddingOptions& options,
+                       Progress* progress) {
   QUIVER_CHECK(options.sparsity >= 0 && options.sparsity < 1, usage, "--sparsity", "{}, expected at least 0, below 1",
                options.sparsity);
-  if (options.kind == Embedding::products) return products_gram(experts);
+  if (options.kind == Embedding::products) return products_gram(experts, progress);
   QUIVER_CHECK(options.kind == Embedding::mttl, usage, "--embedding", "'{}' has no inner products of factors",
                embedding_name(options.kind));
-  return flattened_gram(experts, options.sparsity);
+  return flattened_gram(experts, options.sparsity, progress);
 }
 
 at::Tensor cosine_similarity(const at::Tensor& gram, std::int64_t components) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
+#include "quiver/base/progress.h"
 
 namespace quiver::clustering {
 
@@ -29,8 +30,9 @@ struct EmbeddingOptions {
 };
 
 /// Inner products of the embeddings, float64 [N, N]: products_gram or flattened_gram. Throws Error{usage} where the
-/// embedding is not made of factors.
-at::Tensor gram_matrix(const std::vector<const adapter::Adapter*>& experts, const EmbeddingOptions& options);
+/// embedding is not made of factors. `progress` may be null.
+at::Tensor gram_matrix(const std::vector<const adapter::Adapter*>& experts, const EmbeddingOptions& options,
+                       Progress* progress = nullptr);
 
 /// Cosine similarity of the embeddings after the truncated SVD of what the Gram matrix belongs to: float64 [N, N], ones
 /// on the diagonal; zeros in the row of an embedding that is zero. Equals scikit-learn's TruncatedSVD with the rows

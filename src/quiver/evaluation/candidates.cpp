@@ -37,7 +37,7 @@ void score_branches(const model::LanguageModel& model, const std::vector<PromptC
     labels.insert(labels.end(), ids.begin() + 1, ids.end());
   }
   const auto batch = model::pack(rows, model::Part::answer);
-  const auto experts = bind ? bind(batch, requests) : nullptr;
+  const auto experts = bind(batch, requests);
   const auto hidden = model.forward(batch, experts.get());
   const auto values = ops::head_log_likelihood(hidden, model.head(), at::tensor(labels, at::kLong));
   const float* next = values.const_data_ptr<float>();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 #include <span>
 
@@ -10,6 +11,7 @@
 #include "quiver/evaluation/bootstrap.h"
 #include "quiver/evaluation/candidates.h"
 #include "quiver/evaluation/metrics.h"
+#include "quiver/evaluation/routing_accuracy.h"
 
 namespace quiver::evaluation {
 namespace {
@@ -27,6 +29,9 @@ class TaskRun {
     if (options.limit > 0 && rows_.size() > static_cast<std::size_t>(options.limit))
       rows_.resize(static_cast<std::size_t>(options.limit));
     labels_ = labels();
+    if (auto right = own_experts(); std::count(right.begin(), right.end(), 0.0f) > 0 && right.size() > 1 &&
+                                    std::count(right.begin(), right.end(), 1.0f) > 0)
+      accuracy_.emplace(inputs.model, std::move(right));
   }
 
   Evaluation run() {
@@ -41,6 +46,15 @@ class TaskRun {
   }
 
  private:
+  /// By expert number: 1 where it was trained on the task.
+  std::vector<float> own_experts() const {
+    std::vector<float> out;
+    if (!inputs_.expert_tasks) return out;
+    for (const auto& tasks : *inputs_.expert_tasks)
+      out.push_back(std::find(tasks.begin(), tasks.end(), task_.name) != tasks.end() ? 1.0f : 0.0f);
+    return out;
+  }
+
   const data::Example& example(std::size_t i) const { return task_.examples[rows_[i]]; }
 
   data::Encode encode() const {
@@ -86,7 +100,8 @@ class TaskRun {
   void score(std::size_t begin, std::size_t end) {
     std::vector<Ids> prompts;
     for (std::size_t i = begin; i < end; ++i) prompts.push_back(prompt(i));
-    const auto answers = score_answers(begin, end);
+    std::vector<double> routed;
+    const auto answers = score_answers(begin, end, routed);
     auto next = answers.begin();
     std::vector<std::size_t> to_generate;
     for (std::size_t i = begin; i < end; ++i) {
@@ -100,6 +115,7 @@ class TaskRun {
       sample.scores["target_log_likelihood"] = next->log_likelihood;
       sample.scores["target_tokens"] = next->tokens;
       ++next;
+      if (!routed.empty()) sample.scores["routing_accuracy"] = routed[i - begin];
       samples_.push_back(std::move(sample));
     }
     generate_answers(prompts, begin, to_generate);
@@ -110,20 +126,29 @@ class TaskRun {
     double mean() const { return log_likelihood / tokens; }
   };
 
-  /// Of each of the rows `begin` to `end`: its options, then its target.
-  std::vector<Answer> score_answers(std::size_t begin, std::size_t end) const {
+  /// Of each of the rows `begin` to `end`: its options, then its target. `routed` becomes each row's routing accuracy
+  /// where that is measured.
+  std::vector<Answer> score_answers(std::size_t begin, std::size_t end, std::vector<double>& routed) {
     auto target_rules = options_.join;
     target_rules.whole_sequence_loss = false;
     auto option_rules = target_rules;
     option_rules.append_eos = false;
     std::vector<PromptCandidates> joined;
+    std::vector<std::size_t> prompt_of_row;
     for (std::size_t i = begin; i < end; ++i) {
       for (const auto& option : choices(i)) join_answer(i, option, option_rules, joined);
       join_answer(i, example(i).target, target_rules, joined);
+      prompt_of_row.push_back(joined.size() - 1);
     }
     std::vector<Ids> prompts;
     for (const auto& j : joined) prompts.push_back(j.prompt);
-    const auto values = score_candidates(inputs_.model, joined, start(prompts));
+    auto bind = start(prompts);
+    if (accuracy_) bind = accuracy_->listen(bind, prompts.size());
+    const auto values = score_candidates(inputs_.model, joined, bind);
+    if (accuracy_) {
+      const auto all = accuracy_->of_rows();
+      for (const auto p : prompt_of_row) routed.push_back(all[p]);
+    }
     std::vector<Answer> out;
     for (std::size_t p = 0; p < joined.size(); ++p) {
       for (std::size_t c = 0; c < values[p].size(); ++c)
@@ -212,7 +237,7 @@ class TaskRun {
     Evaluation out;
     BootstrapOptions bootstrap;
     bootstrap.seed = options_.seed;
-    for (const auto* metric : {"accuracy", "accuracy_sum", "exact_match", "rouge_l"}) {
+    for (const auto* metric : {"accuracy", "accuracy_sum", "exact_match", "rouge_l", "routing_accuracy"}) {
       std::vector<double> values;
       for (const auto& sample : samples_) {
         if (const auto found = sample.scores.find(metric); found != sample.scores.end())
@@ -234,6 +259,7 @@ class TaskRun {
     const double rows = static_cast<double>(samples_.size());
     out.results.push_back(row("perplexity", std::exp(sum / tokens), std::exp(interval.low * rows / tokens),
                               std::exp(interval.high * rows / tokens)));
+    if (accuracy_) out.routing_accuracy_by_layer = accuracy_->by_layer();
     out.samples = std::move(samples_);
     return out;
   }
@@ -246,6 +272,7 @@ class TaskRun {
   std::vector<std::size_t> rows_;
   std::vector<std::string> labels_;
   std::vector<Sample> samples_;
+  std::optional<RoutingAccuracy> accuracy_;
 };
 
 }  // namespace

@@ -9,6 +9,9 @@
 // greedily to the end of the first line: `exact_match`, `rouge_l`. Every task also gets `perplexity` of its targets,
 // end-of-sequence included where it is appended. A prompt is computed once; its options continue from its keys and
 // values.
+//
+// Where some expert was trained on a task, its routing accuracy is the share of its prompts' tokens, over all sites,
+// whose heaviest expert is one of those (ties share): what a classifier of tasks would be judged by.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +50,7 @@ struct Sample {
 
 struct Evaluation {
   std::vector<ResultRow> results;
+  std::vector<double> routing_accuracy_by_layer;  ///< empty where it is not measured
   std::vector<Sample> samples;
 };
 
@@ -54,6 +58,8 @@ struct EvaluateInputs {
   const model::LanguageModel& model;
   const text::Tokenizer& tokenizer;
   Progress& progress;
+  /// Tasks of each expert, by expert number; null: routing accuracy is not measured.
+  const std::vector<std::vector<std::string>>* expert_tasks = nullptr;
 };
 
 /// The rows of `task` under `router`, called `route` in the results. Throws Error{unsupported} where an end is to be

@@ -45,7 +45,9 @@ bool complete(const GridLine& line) {
 }
 
 /// A task counts once in a mean of shares: its second readings of the same answers are left out.
-bool counts_in_means(std::string_view metric) { return metric != "accuracy_sum" && metric != "rouge_l"; }
+bool counts_in_means(std::string_view metric) {
+  return metric != "accuracy_sum" && metric != "rouge_l" && metric != "routing_accuracy";
+}
 
 GridCell mean_cell(const std::vector<const GridLine*>& lines, std::size_t route) {
   GridCell mean;

@@ -140,9 +140,12 @@ adapter::Adapter merge(const std::string& method, const MergeInput& input, const
   const auto where = "merge " + method;
   QUIVER_CHECK(!input.experts.empty(), usage, where, "no experts to merge");
   check_ranges(options, where);
-  const MergeInput weighted{input.experts, weights_of(input, entry.help)};
+  const MergeInput weighted{input.experts, weights_of(input, entry.help), input.progress};
   if (input.experts.size() == 1 && weighted.weights[0] == 1.0 && options.lambda == 1.0 && options.rank == 0)
     return *input.experts[0];
+  for (const auto* expert : input.experts)
+    QUIVER_CHECK(expert->only_factors(), unsupported, where,
+                 "an expert has scales, biases, bottlenecks, norms or a prompt; low-rank factors alone can be merged");
   auto resolved = options;
   if (!resolved.density) resolved.density = entry.density;
   return entry.merge(weighted, resolved);

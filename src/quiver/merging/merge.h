@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
+#include "quiver/base/progress.h"
 
 namespace quiver::merging {
 
@@ -26,6 +27,9 @@ struct MergeInput {
   std::vector<const adapter::Adapter*> experts;
   /// One per expert; empty: the method's own (MethodHelp::weights).
   std::vector<double> weights;
+  /// Told of every site that is done (for repair: of every expert); null: nobody. Sites are merged in parallel, so it
+  /// is called from several threads, though never from two at once.
+  Progress* progress = nullptr;
 };
 
 /// A method reads the options that its table entry names and no others.

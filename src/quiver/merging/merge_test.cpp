@@ -161,6 +161,33 @@ TEST_F(Merge, RepairDependsOnTheOrder) {
     EXPECT_EQ(merged("repair", {0, 1, 2}, {}, {{"step", step}}).sites.size(), 2u);
 }
 
+/// Remembers the last that it was told.
+class Told : public Progress {
+ public:
+  void update(const std::string&, std::uint64_t done, std::uint64_t total, const std::string&) override {
+    EXPECT_EQ(done, done_ + 1) << "each once, in order";
+    done_ = done;
+    total_ = total;
+  }
+  void finish() override {
+    EXPECT_EQ(done_, total_);
+    ++finished_;
+    done_ = 0;
+  }
+  std::uint64_t done_ = 0, total_ = 0;
+  int finished_ = 0;
+};
+
+TEST_F(Merge, ProgressIsToldOfEverySite) {
+  for (const auto& help : merge_table()) {
+    Told told;
+    const MergeInput input{{&experts_[0], &experts_[2]}, {}, &told};
+    merge(help.name, input, merge_options(help.name, {}));
+    EXPECT_GE(told.finished_, 1) << help.name;
+    EXPECT_EQ(told.total_, help.name == "repair" ? 1u : 2u) << help.name;
+  }
+}
+
 TEST_F(Merge, RandomChoicesDependOnTheSeedAlone) {
   const auto once = merged("dare-linear", {0, 1, 2}, {}, {{"seed", "4"}});
   const int threads = at::get_num_threads();

@@ -27,7 +27,9 @@ adapter::Adapter merge_repair(const MergeInput& input, const MergeOptions& optio
     const MergeInput pair{{&merged, input.experts[e]}, {1.0 - t, t}};
     o.seed = derive_seed(options.seed, e);
     merged = linear ? merge_linear(pair, o) : ties_step(pair, o, dare);
+    if (input.progress) input.progress->update("merge", e, input.experts.size() - 1, "");
   }
+  if (input.progress) input.progress->finish();
   return merged;
 }
 

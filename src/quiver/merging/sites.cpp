@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <mutex>
 #include <set>
 
 #include "quiver/base/error.h"
@@ -55,11 +56,18 @@ Terms terms_of(const MergeInput& input, const std::string& site) {
 void for_each_site(const MergeInput& input,
                    const std::function<void(std::size_t, const std::string&, const Terms&)>& each) {
   const auto names = site_names(input);
+  std::mutex mutex;
+  std::uint64_t done = 0;
   at::parallel_for(0, static_cast<std::int64_t>(names.size()), 1, [&](std::int64_t begin, std::int64_t end) {
     const c10::AutoGradMode no_gradient(false);
-    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
       each(i, names[i], terms_of(input, names[i]));
+      if (!input.progress) continue;
+      const std::lock_guard lock(mutex);  // a Progress serves one thread at a time
+      input.progress->update("merge", ++done, names.size(), "");
+    }
   });
+  if (input.progress) input.progress->finish();
 }
 
 adapter::Adapter adapter_of(const std::vector<std::string>& names, const std::vector<ops::LoraFactors>& factors) {

@@ -26,7 +26,8 @@ std::vector<std::string> site_names(const MergeInput& input);
 /// Throws Error{mismatch} where widths differ.
 Terms terms_of(const MergeInput& input, const std::string& site);
 
-/// Calls `each(number of the site, its name, its terms)` for all sites, in parallel, without gradients.
+/// Calls `each(number of the site, its name, its terms)` for all sites, in parallel, without gradients, and tells the
+/// input's progress of each that is done.
 void for_each_site(const MergeInput& input,
                    const std::function<void(std::size_t, const std::string&, const Terms&)>& each);
 

@@ -44,7 +44,8 @@ adapter::Adapter merge_linear(const MergeInput& input, const MergeOptions& o) {
 
 adapter::Adapter merge_uniform(const MergeInput& input, const MergeOptions& o) {
   const MergeInput equal{input.experts,
-                         std::vector<double>(input.experts.size(), 1.0 / static_cast<double>(input.experts.size()))};
+                         std::vector<double>(input.experts.size(), 1.0 / static_cast<double>(input.experts.size())),
+                         input.progress};
   return o.combine == Combine::products ? exact_sum(equal, 1.0, o.rank) : sum_of_factors(equal, false);
 }
 

@@ -20,7 +20,7 @@ at::Tensor run(const LanguageModel& model, const std::vector<RowInput>& rows, Pa
                Activations activations, AnswerPass& pass) {
   pass.batches.push_back(std::make_unique<PackedBatch>(pack(rows, part)));
   const auto& batch = *pass.batches.back();
-  pass.experts.push_back(bind ? bind(batch, all_requests(rows.size())) : nullptr);
+  pass.experts.push_back(bind(batch, all_requests(rows.size())));
   return model.forward(batch, pass.experts.back().get(), activations);
 }
 
@@ -28,18 +28,19 @@ at::Tensor run(const LanguageModel& model, const std::vector<RowInput>& rows, Pa
 at::Tensor one_stack(const LanguageModel& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
                      Activations activations, AnswerPass& pass) {
   std::vector<std::vector<std::int32_t>> ids;
-  std::vector<std::int64_t> predicting;
-  std::int64_t begin = 0;
   for (const auto& row : rows) {
     auto& own = ids.emplace_back(row.prompt.begin(), row.prompt.end());
     own.insert(own.end(), row.answer.begin(), row.answer.end() - 1);
-    const auto first = begin + static_cast<std::int64_t>(row.prompt.size()) - 1;
-    for (std::size_t t = 0; t < row.answer.size(); ++t) predicting.push_back(first + static_cast<std::int64_t>(t));
-    begin += static_cast<std::int64_t>(own.size());
   }
   std::vector<RowInput> inputs;
-  for (const auto& own : ids) inputs.push_back({own, nullptr, true});
+  for (std::size_t i = 0; i < ids.size(); ++i) inputs.push_back({ids[i], nullptr, true, bind.soft_prompt(i)});
   const auto hidden = run(model, inputs, Part::prompt, bind, activations, pass);
+  std::vector<std::int64_t> predicting;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto& row = pass.batches[0]->rows[i];
+    const auto answer = static_cast<std::int64_t>(rows[i].answer.size());
+    for (std::int64_t t = answer; t > 0; --t) predicting.push_back(row.begin + row.count - t);
+  }
   return at::index_select(hidden, 0, at::tensor(predicting, at::kLong));
 }
 
@@ -49,7 +50,7 @@ at::Tensor two_stacks(const LanguageModel& model, const std::vector<AnswerRow>& 
   std::vector<RowInput> prompts, answers;
   std::vector<std::vector<std::int32_t>> ids;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    prompts.push_back({rows[i].prompt, &caches[i], true});
+    prompts.push_back({rows[i].prompt, &caches[i], true, bind.soft_prompt(i)});
     auto& own = ids.emplace_back(1, model.config().answer_start);
     own.insert(own.end(), rows[i].answer.begin(), rows[i].answer.end() - 1);
   }
@@ -76,7 +77,7 @@ at::Tensor read_prompts(const LanguageModel& model, const std::vector<std::span<
                         std::vector<RowCache>& caches, const BindExperts& bind) {
   AnswerPass pass;
   std::vector<RowInput> rows, starts;
-  for (std::size_t i = 0; i < prompts.size(); ++i) rows.push_back({prompts[i], &caches[i], true});
+  for (std::size_t i = 0; i < prompts.size(); ++i) rows.push_back({prompts[i], &caches[i], true, bind.soft_prompt(i)});
   auto hidden = run(model, rows, Part::prompt, bind, Activations::keep, pass);
   if (model.config().encoder_decoder()) {
     const std::vector<std::int32_t> start{model.config().answer_start};

@@ -118,7 +118,7 @@ class Search {
     std::vector<RowInput> rows;
     for (auto& beam : running_) rows.push_back({std::span(beam.ids).last(1), &beam.cache, true});
     const auto batch = pack(rows, Part::answer);
-    const auto experts = bind_ ? bind_(batch, std::vector<std::size_t>(rows.size(), 0)) : nullptr;
+    const auto experts = bind_(batch, std::vector<std::size_t>(rows.size(), 0));
     return model_.logits(model_.forward(batch, experts.get()));
   }
 

@@ -12,8 +12,8 @@ class Decoder : public Network {
   struct Weights {
     at::Tensor embedding;  ///< [V, D]
     std::vector<DecoderLayer> layers;
-    at::Tensor final_norm;  ///< [D]
-    at::Tensor head;        ///< [V, D]; the embedding itself where tied
+    RmsNorm final_norm;
+    at::Tensor head;  ///< [V, D]; the embedding itself where tied
   };
   Decoder(DecoderConfig config, Weights weights);
 

@@ -43,8 +43,8 @@ at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x, const LayerContex
 
 at::Tensor forward(const DecoderLayer& layer, const at::Tensor& x, const LayerContext& context) {
   const double epsilon = context.config.norm_epsilon;
-  const auto attended = x + attention(layer, ops::rms_norm(x, layer.attention_norm, epsilon), context);
-  return attended + mlp(layer, ops::rms_norm(attended, layer.mlp_norm, epsilon), context);
+  const auto attended = x + attention(layer, layer.attention_norm.forward(x, epsilon, context.experts), context);
+  return attended + mlp(layer, layer.mlp_norm.forward(attended, epsilon, context.experts), context);
 }
 
 }  // namespace quiver::model

@@ -6,17 +6,18 @@
 
 #include "quiver/model/config.h"
 #include "quiver/model/linear.h"
+#include "quiver/model/norm.h"
 #include "quiver/model/packed_batch.h"
 #include "quiver/model/rotary.h"
 
 namespace quiver::model {
 
 struct DecoderLayer {
-  at::Tensor attention_norm, mlp_norm;  ///< [D]
-  Linear query_key_value;               ///< [(H + 2 K) W, D]
-  Linear output;                        ///< [D, H W]
-  Linear gate_up;                       ///< [2 F, D]
-  Linear down;                          ///< [D, F]
+  RmsNorm attention_norm, mlp_norm;
+  Linear query_key_value;  ///< [(H + 2 K) W, D]
+  Linear output;           ///< [D, H W]
+  Linear gate_up;          ///< [2 F, D]
+  Linear down;             ///< [D, F]
 };
 
 /// What a layer needs of the pass it is part of.

@@ -3,7 +3,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/embedding.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/relu.h>
@@ -17,7 +16,6 @@
 #include "quiver/base/error.h"
 #include "quiver/ops/padded_rows.h"
 #include "quiver/ops/recompute.h"
-#include "quiver/ops/transformer_ops.h"
 
 namespace quiver::model {
 namespace {
@@ -44,7 +42,7 @@ at::Tensor activated(const at::Tensor& x, EncoderDecoderConfig::Activation activ
 }
 
 at::Tensor mlp(const FeedForward& layer, const at::Tensor& x, const EncoderDecoderConfig& c, ExpertSource* experts) {
-  const auto wide = layer.in.forward(ops::rms_norm(x, layer.norm, c.norm_epsilon), experts);
+  const auto wide = layer.in.forward(layer.norm.forward(x, c.norm_epsilon, experts), experts);
   if (!c.gated) return layer.out.forward(activated(wide, c.activation), experts);
   const auto halves = wide.chunk(2, 1);
   return layer.out.forward(activated(halves[0], c.activation) * halves[1], experts);
@@ -120,7 +118,7 @@ PaddedKeys self_keys(const at::Tensor& k, const at::Tensor& v, const DecoderPass
 }
 
 at::Tensor self_attention(const SelfAttention& layer, const at::Tensor& x, const DecoderPass& pass, std::size_t index) {
-  const auto normed = ops::rms_norm(x, layer.norm, pass.config.norm_epsilon);
+  const auto normed = layer.norm.forward(x, pass.config.norm_epsilon, pass.experts);
   const auto qkv = parts(layer.query_key_value.forward(normed, pass.experts), 3, pass.config);
   const auto [keys, values] = self_keys(qkv.select(1, 1), qkv.select(1, 2), pass, index);
   const auto y = ops::masked_attention(pass.rows.pad(qkv.select(1, 0)), keys, values, pass.self_mask, kNoScale);
@@ -129,7 +127,7 @@ at::Tensor self_attention(const SelfAttention& layer, const at::Tensor& x, const
 
 at::Tensor cross_attention(const CrossAttention& layer, const at::Tensor& x, const DecoderPass& pass,
                            std::size_t index) {
-  const auto normed = ops::rms_norm(x, layer.norm, pass.config.norm_epsilon);
+  const auto normed = layer.norm.forward(x, pass.config.norm_epsilon, pass.experts);
   const auto q = parts(layer.query.forward(normed, pass.experts), 1, pass.config).select(1, 0);
   std::vector<at::Tensor> keys, values;
   for (const auto& source : pass.sources) {
@@ -148,15 +146,18 @@ EncoderDecoder::EncoderDecoder(EncoderDecoderConfig config, Weights weights)
     : config_(std::move(config)), weights_(std::move(weights)) {}
 
 std::int64_t EncoderDecoder::parameters() const {
-  const auto of_mlp = [](const FeedForward& m) { return m.norm.numel() + m.in.parameters() + m.out.parameters(); };
+  const auto of_mlp = [](const FeedForward& m) {
+    return m.norm.weight.numel() + m.in.parameters() + m.out.parameters();
+  };
   const auto of_self = [](const SelfAttention& a) {
-    return a.norm.numel() + a.query_key_value.parameters() + a.output.parameters();
+    return a.norm.weight.numel() + a.query_key_value.parameters() + a.output.parameters();
   };
   const auto of_cross = [](const CrossAttention& a) {
-    return a.norm.numel() + a.query.parameters() + a.key_value.parameters() + a.output.parameters();
+    return a.norm.weight.numel() + a.query.parameters() + a.key_value.parameters() + a.output.parameters();
   };
   auto count = weights_.embedding.numel() + (config_.tied_head ? 0 : weights_.head.numel());
-  for (const auto* t : {&weights_.encoder_norm, &weights_.decoder_norm, &weights_.encoder_bias, &weights_.decoder_bias})
+  for (const auto* t :
+       {&weights_.encoder_norm.weight, &weights_.decoder_norm.weight, &weights_.encoder_bias, &weights_.decoder_bias})
     count += t->numel();
   for (const auto& layer : weights_.encoder) count += of_self(layer.attention) + of_mlp(layer.mlp);
   for (const auto& layer : weights_.decoder)
@@ -173,13 +174,13 @@ at::Tensor EncoderDecoder::forward(const PackedBatch& batch, ExpertSource* exper
 
 at::Tensor EncoderDecoder::encode(const PackedBatch& batch, ExpertSource* experts, Activations activations) const {
   const ops::PaddedRows rows(spans_of(batch));
-  auto x = at::embedding(weights_.embedding, batch.ids);
+  auto x = embedded(weights_.embedding, batch);
   auto mask = relative_bias({weights_.encoder_bias, config_.max_distance, true}, {0}, rows.length(), rows.length());
   if (!rows.full()) mask = mask + rows.mask(mask.options()).view({rows.rows(), 1, 1, rows.length()});
   mask = mask.to(x.scalar_type());
   for (const auto& layer : weights_.encoder) {
     const auto run = [&layer, &c = config_, rows, mask, experts](const at::Tensor& in) {
-      const auto normed = ops::rms_norm(in, layer.attention.norm, c.norm_epsilon);
+      const auto normed = layer.attention.norm.forward(in, c.norm_epsilon, experts);
       const auto qkv = parts(layer.attention.query_key_value.forward(normed, experts), 3, c);
       const auto y = ops::masked_attention(rows.pad(qkv.select(1, 0)), rows.pad(qkv.select(1, 1)),
                                            rows.pad(qkv.select(1, 2)), mask, kNoScale);
@@ -189,7 +190,7 @@ at::Tensor EncoderDecoder::encode(const PackedBatch& batch, ExpertSource* expert
     const bool again = activations == Activations::recompute && x.requires_grad() && c10::GradMode::is_enabled();
     x = again ? ops::recomputed(run, x) : run(x);
   }
-  return ops::rms_norm(x, weights_.encoder_norm, config_.norm_epsilon);
+  return weights_.encoder_norm.forward(x, config_.norm_epsilon, experts);
 }
 
 void EncoderDecoder::remember(const at::Tensor& states, const PackedBatch& batch, ExpertSource* experts) const {
@@ -207,7 +208,7 @@ void EncoderDecoder::remember(const at::Tensor& states, const PackedBatch& batch
 }
 
 at::Tensor EncoderDecoder::decode(const PackedBatch& batch, ExpertSource* experts) const {
-  auto x = at::embedding(weights_.embedding, batch.ids);
+  auto x = embedded(weights_.embedding, batch);
   std::vector<std::shared_ptr<const EncodedPrompts>> sources;
   const auto spans = prompt_spans(batch, sources);
   DecoderPass pass{config_, batch, experts, ops::PaddedRows(spans_of(batch)), false, {}, ops::PaddedRows(spans),
@@ -231,7 +232,7 @@ at::Tensor EncoderDecoder::decode(const PackedBatch& batch, ExpertSource* expert
   for (const auto& row : batch.rows) {
     if (row.extend_cache) row.cache->advance(row.count);
   }
-  x = ops::rms_norm(x, weights_.decoder_norm, config_.norm_epsilon);
+  x = weights_.decoder_norm.forward(x, config_.norm_epsilon, experts);
   return config_.scaled_output ? x * (1.0 / std::sqrt(static_cast<double>(config_.hidden))) : x;
 }
 

@@ -9,27 +9,28 @@
 
 #include "quiver/model/linear.h"
 #include "quiver/model/network.h"
+#include "quiver/model/norm.h"
 #include "quiver/model/relative_positions.h"
 
 namespace quiver::model {
 
 struct SelfAttention {
-  at::Tensor norm;         ///< [D]
+  RmsNorm norm;
   Linear query_key_value;  ///< [3 H W, D]
   Linear output;           ///< [D, H W]
 };
 
 struct CrossAttention {
-  at::Tensor norm;   ///< [D]
+  RmsNorm norm;
   Linear query;      ///< [H W, D]
   Linear key_value;  ///< [2 H W, D], of the encoder's states
   Linear output;     ///< [D, H W]
 };
 
 struct FeedForward {
-  at::Tensor norm;  ///< [D]
-  Linear in;        ///< [F, D], or gated [2 F, D]: what is activated, then what it gates
-  Linear out;       ///< [D, F]
+  RmsNorm norm;
+  Linear in;   ///< [F, D], or gated [2 F, D]: what is activated, then what it gates
+  Linear out;  ///< [D, F]
 };
 
 class EncoderDecoder : public Network {
@@ -47,7 +48,7 @@ class EncoderDecoder : public Network {
     at::Tensor embedding;  ///< [V, D]
     std::vector<EncoderLayer> encoder;
     std::vector<DecoderLayer> decoder;
-    at::Tensor encoder_norm, decoder_norm;  ///< [D]
+    RmsNorm encoder_norm, decoder_norm;
     at::Tensor encoder_bias, decoder_bias;  ///< [buckets, H]
     at::Tensor head;                        ///< [V, D]; the embedding itself where tied
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sites, and where a linear map gets its experts from.
+// Sites and norms, and where the model gets their experts from.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,6 +20,14 @@ struct Site {
   std::int64_t layer = 0;
 };
 
+/// One norm of the base model, whose weight an adapter may replace.
+struct Norm {
+  std::string name;  ///< Hugging Face module path: model.layers.3.input_layernorm
+  std::int64_t width = 0;
+  std::int64_t layer = 0;
+  at::Tensor weight = {};  ///< float32 [D]: the base model's
+};
+
 /// A site's columns in a (possibly fused) weight.
 struct SiteColumns {
   std::int64_t site = 0;  ///< number in LanguageModel::sites()
@@ -27,13 +35,38 @@ struct SiteColumns {
   std::int64_t count = 0;
 };
 
-/// What experts add at the sites of one linear map. Bound to one batch: its mixes are for that batch's tokens.
-/// The model calls it and does not know where the mixes come from.
+/// What experts do to one batch: low-rank terms at the sites of a linear map, then whatever else they make of its
+/// output, and the weights of norms. The model calls it and does not know where it comes from.
 class ExpertSource {
  public:
   virtual ~ExpertSource() = default;
   /// `sites` share the input x [T, in]. Sites without experts may be left out.
   virtual std::vector<ops::SiteUse> at(const std::vector<SiteColumns>& sites, const at::Tensor& x) = 0;
+  /// The output of the linear map [T, out], the terms of `at` included, as it goes on; `y` may be changed in place.
+  virtual at::Tensor finish(const std::vector<SiteColumns>& /*sites*/, const at::Tensor& /*x*/, at::Tensor y) {
+    return y;
+  }
+  /// The weight of norm `number`: [D], or [T, D] where rows differ.
+  virtual at::Tensor norm(std::int64_t /*number*/, const at::Tensor& weight) { return weight; }
+};
+
+/// Passes everything on to another source (null: the base model), for those that listen, or change one part. The other
+/// must outlive it.
+class PassingOn : public ExpertSource {
+ public:
+  explicit PassingOn(ExpertSource* source) : source_(source) {}
+  std::vector<ops::SiteUse> at(const std::vector<SiteColumns>& sites, const at::Tensor& x) override {
+    return source_ ? source_->at(sites, x) : std::vector<ops::SiteUse>{};
+  }
+  at::Tensor finish(const std::vector<SiteColumns>& sites, const at::Tensor& x, at::Tensor y) override {
+    return source_ ? source_->finish(sites, x, std::move(y)) : y;
+  }
+  at::Tensor norm(std::int64_t number, const at::Tensor& weight) override {
+    return source_ ? source_->norm(number, weight) : weight;
+  }
+
+ private:
+  ExpertSource* source_;
 };
 
 }  // namespace quiver::model

@@ -74,14 +74,16 @@ at::Tensor run(const LanguageModel& model, std::vector<Request>& requests, const
     auto& r = requests[pass.requests[p]];
     const auto count = static_cast<std::size_t>(pass.tokens[p]);
     rows.push_back({std::span(r.context).subspan(r.fed, count), &r.cache, true});
+    const bool starts = r.fed == 0 && !model.config().encoder_decoder();
+    if (starts) rows.back().soft = bind.soft_prompt(pass.requests[p]);
     r.fed += count;
-    end += pass.tokens[p];
+    end += pass.tokens[p] + (rows.back().soft.defined() ? rows.back().soft.size(0) : 0);
     if (r.fed < r.context.size()) continue;
     ready.push_back(pass.requests[p]);
     last.push_back(end - 1);
   }
   const auto batch = pack(rows, model.config().encoder_decoder() ? Part::answer : Part::prompt);
-  const auto experts = bind ? bind(batch, pass.requests) : nullptr;
+  const auto experts = bind(batch, pass.requests);
   const auto hidden = model.forward(batch, experts.get());
   if (last.empty()) return {};
   return model.logits(at::index_select(hidden, 0, at::tensor(last, at::kLong))).contiguous();
@@ -105,9 +107,9 @@ void encode_next(const LanguageModel& model, std::vector<Request>& requests, con
   }
   if (chosen.empty()) return;
   std::vector<RowInput> rows;
-  for (const auto i : chosen) rows.push_back({requests[i].context, &requests[i].cache, true});
+  for (const auto i : chosen) rows.push_back({requests[i].context, &requests[i].cache, true, bind.soft_prompt(i)});
   const auto batch = pack(rows);
-  const auto experts = bind ? bind(batch, chosen) : nullptr;
+  const auto experts = bind(batch, chosen);
   model.forward(batch, experts.get());
   for (const auto i : chosen) {
     requests[i].unread = false;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "quiver/model/bind_experts.h"
 #include "quiver/model/model.h"
 #include "quiver/model/sampling.h"
 
@@ -23,9 +24,6 @@ struct GenerateOptions {
   std::vector<std::int32_t> stop_tokens;  ///< end-of-sequence ids; the one that ends a row is not part of the answer
 };
 
-/// Experts for a pass over `batch`, whose row i is request `requests[i]`. Null: the base model.
-using BindExperts =
-    std::function<std::unique_ptr<ExpertSource>(const PackedBatch& batch, const std::vector<std::size_t>& requests)>;
 /// Called with each new token; returning false ends that row (stop strings).
 using OnToken = std::function<bool(std::size_t request, std::int32_t token)>;
 

@@ -6,8 +6,10 @@
 namespace quiver::model {
 
 at::Tensor Linear::forward(const at::Tensor& x, ExpertSource* experts) const {
-  auto y = ops::frozen_linear(x, weight, bias);
-  return experts ? ops::apply_experts(x, y, experts->at(sites, x)) : y;
+  if (!experts) return ops::frozen_linear(x, weight, bias);
+  const auto uses = experts->at(sites, x);
+  const auto in = ops::scaled_input(x, uses);
+  return experts->finish(sites, x, ops::apply_experts(in, ops::frozen_linear(in, weight, bias), uses));
 }
 
 }  // namespace quiver::model

@@ -35,26 +35,11 @@ fs::path hub_snapshot(const std::string& id) {
 
 LanguageModel load_folder(const fs::path& folder, at::ScalarType dtype) {
   const auto config_path = folder / "config.json";
-  const auto where = config_path.string();
   const auto config = nlohmann::json::parse(read_file(config_path, 1 << 24), nullptr, false);
-  QUIVER_CHECK(config.is_object(), format, where, "expected a JSON object");
-  const auto architectures = config.value("architectures", nlohmann::json::array());
-  const auto architecture = architectures.is_array() && !architectures.empty() && architectures[0].is_string()
-                                ? architectures[0].get<std::string>()
-                                : "";
-  const bool known = architecture == "LlamaForCausalLM" || t5::is_architecture(architecture);
-  QUIVER_CHECK(known, unsupported, where,
-               "architecture '{}', known: LlamaForCausalLM, T5ForConditionalGeneration, MT5ForConditionalGeneration",
-               architecture);
+  QUIVER_CHECK(config.is_object(), format, config_path.string(), "expected a JSON object");
+  architecture_of(config, config_path.string());
   WeightReader reader(tensor_io::open_safetensors_folder(folder), dtype);
-  if (t5::is_architecture(architecture)) return t5::load(t5::config_of_json(config, where), reader, folder.string());
-  const auto decoder = llama::config_of_json(config, where);
-  for (std::int64_t i = 0; i < decoder.layers; ++i) {
-    // Old checkpoints carry the frequencies, which follow from the configuration.
-    reader.ignore(fmt::format("model.layers.{}.self_attn.rotary_emb.inv_freq", i));
-  }
-  if (decoder.tied_head) reader.ignore("lm_head.weight");
-  return llama::load(decoder, reader, folder.string());
+  return load_architecture(config, reader, config_path.string());
 }
 
 LanguageModel load_gguf(const fs::path& path, at::ScalarType dtype) {
@@ -73,6 +58,27 @@ LanguageModel load_gguf(const fs::path& path, at::ScalarType dtype) {
 }
 
 }  // namespace
+
+std::string architecture_of(const nlohmann::json& config, const std::string& where) {
+  const auto names = config.value("architectures", nlohmann::json::array());
+  const auto name = names.is_array() && !names.empty() && names[0].is_string() ? names[0].get<std::string>() : "";
+  QUIVER_CHECK(name == "LlamaForCausalLM" || t5::is_architecture(name), unsupported, where,
+               "architecture '{}', known: LlamaForCausalLM, T5ForConditionalGeneration, MT5ForConditionalGeneration",
+               name);
+  return name;
+}
+
+LanguageModel load_architecture(const nlohmann::json& config, WeightReader& reader, const std::string& where) {
+  if (t5::is_architecture(architecture_of(config, where)))
+    return t5::load(t5::config_of_json(config, where), reader, where);
+  const auto decoder = llama::config_of_json(config, where);
+  for (std::int64_t i = 0; i < decoder.layers; ++i) {
+    // Old checkpoints carry the frequencies, which follow from the configuration.
+    reader.ignore(fmt::format("model.layers.{}.self_attn.rotary_emb.inv_freq", i));
+  }
+  if (decoder.tied_head) reader.ignore("lm_head.weight");
+  return llama::load(decoder, reader, where);
+}
 
 fs::path resolve_model(const std::string& name) {
   if (fs::exists(name)) return name;

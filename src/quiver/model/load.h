@@ -2,10 +2,12 @@
 // From what a user types after --model to a model in memory.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "quiver/base/files.h"
 #include "quiver/model/model.h"
+#include "quiver/model/weight_reader.h"
 
 namespace quiver::model {
 
@@ -15,6 +17,11 @@ fs::path resolve_model(const std::string& name_or_path);
 
 /// Loads a Hugging Face folder or a GGUF file. dtype: float32 or bfloat16, the dtype of weights and activations.
 LanguageModel load_model(const fs::path& path, at::ScalarType dtype);
+
+/// The first of config.json's `architectures`. Throws Error{unsupported} where none is known.
+std::string architecture_of(const nlohmann::json& config, const std::string& where);
+/// The model that config.json describes, its weights from `reader` under Hugging Face names.
+LanguageModel load_architecture(const nlohmann::json& config, WeightReader& reader, const std::string& where);
 
 /// bfloat16 where the processor multiplies it natively (AVX512-BF16 or AMX), else float32, which is then faster.
 at::ScalarType default_dtype();

@@ -24,8 +24,12 @@ void check_batch(const PackedBatch& batch, const ModelConfig& config) {
 
 }  // namespace
 
-LanguageModel::LanguageModel(std::shared_ptr<const Network> network, std::vector<Site> sites, std::string fingerprint)
-    : network_(std::move(network)), sites_(std::move(sites)), fingerprint_(std::move(fingerprint)) {}
+LanguageModel::LanguageModel(std::shared_ptr<const Network> network, std::vector<Site> sites, std::vector<Norm> norms,
+                             std::string fingerprint)
+    : network_(std::move(network)),
+      sites_(std::move(sites)),
+      norms_(std::move(norms)),
+      fingerprint_(std::move(fingerprint)) {}
 
 std::optional<std::int64_t> LanguageModel::site_number(const std::string& name) const {
   const auto found = std::find_if(sites_.begin(), sites_.end(), [&](const Site& site) { return site.name == name; });

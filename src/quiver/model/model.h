@@ -19,11 +19,14 @@ namespace quiver::model {
 
 class LanguageModel {
  public:
-  LanguageModel(std::shared_ptr<const Network> network, std::vector<Site> sites, std::string fingerprint);
+  LanguageModel(std::shared_ptr<const Network> network, std::vector<Site> sites, std::vector<Norm> norms,
+                std::string fingerprint);
 
   const ModelConfig& config() const { return network_->config(); }
   /// All sites, layer by layer and, within one, in the order in which they are computed (q, k, v, o, gate, up, down).
   const std::vector<Site>& sites() const { return sites_; }
+  /// All norms, in the order in which they are computed.
+  const std::vector<Norm>& norms() const { return norms_; }
   std::optional<std::int64_t> site_number(const std::string& name) const;
   /// 64 hexadecimal digits over names, shapes, dtypes and bytes of the stored tensors.
   const std::string& fingerprint() const { return fingerprint_; }
@@ -46,6 +49,7 @@ class LanguageModel {
  private:
   std::shared_ptr<const Network> network_;
   std::vector<Site> sites_;
+  std::vector<Norm> norms_;
   std::string fingerprint_;
 };
 

@@ -2,7 +2,11 @@
 #include "quiver/model/packed_batch.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/index_copy.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
@@ -54,24 +58,38 @@ PackedBatch pack(const std::vector<RowInput>& rows, Part part) {
   PackedBatch batch;
   batch.part = part;
   std::int64_t total = 0;
+  std::vector<at::Tensor> vectors;
   for (const auto& row : rows) {
-    const auto count = static_cast<std::int64_t>(row.ids.size());
-    QUIVER_CHECK(count > 0, mismatch, "batch", "row {} is empty, expected at least one token", batch.rows.size());
-    batch.rows.push_back({total, count, row.cache, row.extend_cache});
+    const auto soft = row.soft.defined() ? row.soft.size(0) : 0;
+    const auto count = static_cast<std::int64_t>(row.ids.size()) + soft;
+    QUIVER_CHECK(!row.ids.empty(), mismatch, "batch", "row {} is empty, expected at least one token",
+                 batch.rows.size());
+    if (soft > 0) vectors.push_back(row.soft);
+    batch.rows.push_back({total, count, row.cache, row.extend_cache, soft});
     total += count;
   }
-  batch.ids = at::empty({total}, at::kLong);
+  if (!vectors.empty()) batch.vectors = at::cat(vectors, 0);
+  batch.ids = at::zeros({total}, at::kLong);
   batch.positions = at::empty({total}, at::kLong);
   auto* id = batch.ids.data_ptr<std::int64_t>();
   auto* position = batch.positions.data_ptr<std::int64_t>();
-  for (const auto& row : rows) {
-    std::int64_t next = row.cache ? row.cache->length() : 0;
-    for (const auto token : row.ids) {
-      *id++ = token;
-      *position++ = next++;
-    }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::int64_t next = rows[i].cache ? rows[i].cache->length() : 0;
+    for (std::int64_t t = 0; t < batch.rows[i].count; ++t) *position++ = next++;
+    id += batch.rows[i].soft;
+    for (const auto token : rows[i].ids) *id++ = token;
   }
   return batch;
+}
+
+at::Tensor embedded(const at::Tensor& embedding, const PackedBatch& batch) {
+  const auto x = at::embedding(embedding, batch.ids);
+  if (!batch.vectors.defined()) return x;
+  std::vector<std::int64_t> places;
+  for (const auto& row : batch.rows) {
+    for (std::int64_t t = 0; t < row.soft; ++t) places.push_back(row.begin + t);
+  }
+  return x.index_copy(0, at::tensor(places, at::kLong), batch.vectors.to(x.scalar_type()));
 }
 
 }  // namespace quiver::model

@@ -56,6 +56,7 @@ struct BatchRow {
   std::int64_t count = 0;
   RowCache* cache = nullptr;  ///< earlier tokens of the row; null: the row starts at position 0
   bool extend_cache = true;   ///< false: read the cache as a shared prefix and leave it as it is
+  std::int64_t soft = 0;      ///< the first of the row's tokens, which stand for vectors
 };
 
 /// Which side of the border between what is given and what is to be written.
@@ -64,6 +65,7 @@ enum class Part { prompt, answer };
 struct PackedBatch {
   at::Tensor ids;        ///< int64 [T]
   at::Tensor positions;  ///< int64 [T]: index within the row, cached tokens counted
+  at::Tensor vectors;    ///< [soft tokens of all rows, D], in place of their embeddings; undefined where there are none
   std::vector<BatchRow> rows;
   Part part = Part::prompt;
   std::int64_t tokens() const { return ids.size(0); }
@@ -73,9 +75,13 @@ struct RowInput {
   std::span<const std::int32_t> ids;
   RowCache* cache = nullptr;
   bool extend_cache = true;
+  at::Tensor soft = {};  ///< [m, D]: vectors read before the ids, as prompt tuning has them; undefined: none
 };
 
 /// Throws Error{mismatch} on an empty row.
 PackedBatch pack(const std::vector<RowInput>& rows, Part part = Part::prompt);
+
+/// What the first layer reads: rows of `embedding` [V, D] by id, and the batch's vectors in their places: [T, D].
+at::Tensor embedded(const at::Tensor& embedding, const PackedBatch& batch);
 
 }  // namespace quiver::model

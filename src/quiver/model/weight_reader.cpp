@@ -43,6 +43,7 @@ void WeightReader::check_all_taken(const std::string& where) const {
 }
 
 std::string WeightReader::fingerprint() const {
+  if (!fingerprinted_) return "";
   Sha256 hash;
   for (const auto& name : taken_) {
     const auto& info = source_->tensors().at(name);

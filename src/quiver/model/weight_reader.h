@@ -25,12 +25,15 @@ class WeightReader {
   at::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape);
   /// Marks a tensor as seen though it is not needed.
   void ignore(const std::string& stored_name) { ignored_.insert(stored_name); }
+  /// The fingerprint is then empty: for weights that change.
+  void skip_fingerprint() { fingerprinted_ = false; }
   /// Throws Error{unsupported} naming the tensors that nobody took.
   void check_all_taken(const std::string& where) const;
   /// SHA-256 over names, shapes, dtypes and bytes of the tensors taken, in the order of their stored names.
   std::string fingerprint() const;
 
  private:
+  bool fingerprinted_ = true;
   std::shared_ptr<const tensor_io::TensorSource> source_;
   at::ScalarType dtype_;
   StoredName stored_name_;

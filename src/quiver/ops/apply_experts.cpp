@@ -266,8 +266,9 @@ at::Tensor site_term(const at::Tensor& x, const SiteUse& site) {
 
 }  // namespace
 
-at::Tensor apply_experts_reference(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites) {
-  check(x, y, sites);
+namespace {
+
+at::Tensor add_factors_reference(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites) {
   auto out = y;
   for (const auto& site : sites) {
     const auto term = site_term(x, site);
@@ -276,13 +277,20 @@ at::Tensor apply_experts_reference(const at::Tensor& x, const at::Tensor& y, con
   return out;
 }
 
-at::Tensor apply_experts(const at::Tensor& x, at::Tensor y, const std::vector<SiteUse>& sites) {
-  const bool any = std::any_of(sites.begin(), sites.end(), [](const auto& site) { return !site.mix->empty(); });
-  if (!any) return y;
+}  // namespace
+
+at::Tensor apply_experts_reference(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites) {
   check(x, y, sites);
+  const auto out = add_factors_reference(x, y, sites);
+  return has_extras(sites) ? apply_extras(x, out, sites) : out;
+}
+
+namespace {
+
+at::Tensor add_factors(const at::Tensor& x, at::Tensor y, const std::vector<SiteUse>& sites) {
   const bool factors =
       std::any_of(sites.begin(), sites.end(), [](const auto& s) { return s.combine == Combine::factors; });
-  if (factors) return apply_experts_reference(x, y, sites);
+  if (factors) return add_factors_reference(x, y, sites);
   if (!c10::GradMode::is_enabled()) {
     if (!add_outputs_by_kernels(x, y, sites)) add_outputs(x, y, sites, nullptr);
     return y;
@@ -291,6 +299,16 @@ at::Tensor apply_experts(const at::Tensor& x, at::Tensor y, const std::vector<Si
   plan->sites = sites;
   const auto parameters = parameters_of(plan->sites);
   return ApplyOutputs::apply(x, y, at::TensorList(parameters), plan);
+}
+
+}  // namespace
+
+at::Tensor apply_experts(const at::Tensor& x, at::Tensor y, const std::vector<SiteUse>& sites) {
+  const bool any = std::any_of(sites.begin(), sites.end(), [](const auto& site) { return !site.mix->empty(); });
+  if (!any) return y;
+  check(x, y, sites);
+  y = add_factors(x, std::move(y), sites);
+  return has_extras(sites) ? apply_extras(x, y, sites) : y;
 }
 
 }  // namespace quiver::ops

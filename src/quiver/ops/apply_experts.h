@@ -17,6 +17,7 @@
 
 #include "quiver/ops/dropout.h"
 #include "quiver/ops/mix.h"
+#include "quiver/ops/site_extras.h"
 
 namespace quiver::ops {
 
@@ -30,6 +31,7 @@ struct LoraFactors {
 /// The experts of a bank at one site, by expert number.
 struct BankSite {
   std::vector<LoraFactors> experts;
+  std::vector<SiteExtras> extras;  ///< empty where no expert has any
 };
 
 enum class Combine { outputs, factors };
@@ -45,10 +47,18 @@ struct SiteUse {
   DropoutPlan dropout;  ///< training only: applied to x on its way into A
 };
 
-/// Adds the experts to `y` in place and returns it. x: [T, in], y: [T, out], both of the compute dtype (float32 or
-/// bfloat16); factors of another dtype are converted, their gradients keep their own dtype.
-/// Throws Error{mismatch} where shapes or expert numbers do not fit.
+/// Adds the experts to `y` in place, their extras (site_extras.h) after their factors, and returns it. x: [T, in], y:
+/// [T, out], both of the compute dtype (float32 or bfloat16); factors of another dtype are converted, their gradients
+/// keep their own dtype. Throws Error{mismatch} where shapes or expert numbers do not fit.
 at::Tensor apply_experts(const at::Tensor& x, at::Tensor y, const std::vector<SiteUse>& sites);
+
+/// x as the base model's map reads it: scaled where experts scale a site's input. Throws Error{unsupported} where sites
+/// share x and one of them alone is to be scaled.
+at::Tensor scaled_input(const at::Tensor& x, const std::vector<SiteUse>& sites);
+
+/// y after the extras of the sites' experts (site_extras.h), by plain differentiable calls, out of place.
+at::Tensor apply_extras(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites);
+bool has_extras(const std::vector<SiteUse>& sites);
 
 /// The same by plain differentiable ATen calls, out of place: the specification and the oracle of tests.
 at::Tensor apply_experts_reference(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites);

@@ -26,6 +26,8 @@ struct HeadCrossEntropy : torch::autograd::Function<HeadCrossEntropy> {
                             const at::Tensor& labels, const at::Tensor& weights, std::int64_t chunk) {
     auto loss = at::zeros({}, at::kDouble);
     auto gradient = at::empty_like(hidden);
+    const bool whole = head.requires_grad();
+    auto of_head = whole ? at::zeros(head.sizes(), head.options().requires_grad(false)) : at::Tensor();
     for (std::int64_t begin = 0; begin < hidden.size(0); begin += chunk) {
       const auto n = std::min(chunk, hidden.size(0) - begin);
       auto logits = at::linear(hidden.narrow(0, begin, n), head).to(at::kFloat);
@@ -35,14 +37,17 @@ struct HeadCrossEntropy : torch::autograd::Function<HeadCrossEntropy> {
       const auto sum = logits.sub_(largest).exp_().sum(1, true);
       loss += ((sum.log() + largest - of_label) * weight).sum().to(at::kDouble);
       logits.mul_(weight / sum).scatter_add_(1, label, weight.neg());  // becomes d loss / d logits
-      gradient.narrow(0, begin, n).copy_(at::mm(logits.to(head.scalar_type()), head));
+      const auto of_logits = logits.to(head.scalar_type());
+      gradient.narrow(0, begin, n).copy_(at::mm(of_logits, head));
+      if (whole) of_head.addmm_(of_logits.t(), hidden.narrow(0, begin, n));
     }
-    context->save_for_backward({gradient});
+    context->save_for_backward({gradient, of_head});
     return loss.to(at::kFloat);
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const auto gradient = context->get_saved_variables()[0];
-    return {gradient * gradients[0].to(gradient.scalar_type()), {}, {}, {}, {}};
+    const auto saved = context->get_saved_variables();
+    const auto factor = gradients[0].to(saved[0].scalar_type());
+    return {saved[0] * factor, saved[1].defined() ? saved[1] * factor : at::Tensor(), {}, {}, {}};
   }
 };
 
@@ -50,7 +55,7 @@ struct HeadCrossEntropy : torch::autograd::Function<HeadCrossEntropy> {
 
 at::Tensor head_cross_entropy(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& labels,
                               const at::Tensor& weights, std::int64_t chunk) {
-  const bool differentiates = c10::GradMode::is_enabled() && hidden.requires_grad();
+  const bool differentiates = c10::GradMode::is_enabled() && (hidden.requires_grad() || head.requires_grad());
   if (!differentiates) return head_log_likelihood(hidden, head, labels, nullptr, chunk).mul_(weights).sum().neg_();
   return HeadCrossEntropy::apply(hidden, head, labels, weights, chunk);
 }

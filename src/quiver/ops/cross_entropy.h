@@ -8,7 +8,7 @@
 
 namespace quiver::ops {
 
-/// sum_i weights_i * -log softmax(hidden_i W^T)[labels_i], a float32 scalar, differentiable in `hidden` only.
+/// sum_i weights_i * -log softmax(hidden_i W^T)[labels_i], a float32 scalar, differentiable in `hidden` and W.
 /// hidden: [N, D], head: [V, D], labels: int64 [N], weights: float32 [N]. Logits are float32, at most `chunk` rows at
 /// once; the gradient is formed in the forward pass, so nothing of size V is kept.
 at::Tensor head_cross_entropy(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& labels,

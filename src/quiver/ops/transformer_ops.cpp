@@ -155,6 +155,10 @@ at::Tensor dot_rows(const at::Tensor& x, const at::Tensor& w) {
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  if (differentiates(weight) || weight.dim() == 2) {
+    const auto wide = x.to(at::kFloat);
+    return (wide * at::rsqrt(wide.square().mean(1, true) + epsilon)).to(x.scalar_type()) * weight.to(x.scalar_type());
+  }
   if (!differentiates(x)) return normed(x, weight, epsilon).first;
   return RmsNorm::apply(x, weight, epsilon);
 }
@@ -175,7 +179,8 @@ QueryKeyValue part_rotated(const at::Tensor& qkv, std::int64_t heads, const at::
 at::Tensor swiglu(const at::Tensor& gate_up) { return Swiglu::apply(gate_up); }
 
 at::Tensor frozen_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (x.size(0) <= kFewRows && !differentiates(x) && kernels_serve(x) && kernels_serve(weight)) {
+  if (x.size(0) <= kFewRows && !differentiates(x) && !differentiates(weight) && kernels_serve(x) &&
+      kernels_serve(weight)) {
     const auto y = dot_rows(x, weight).to(x.scalar_type());
     return bias.defined() ? y.add(bias) : y;
   }

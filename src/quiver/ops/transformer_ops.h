@@ -8,7 +8,8 @@
 
 namespace quiver::ops {
 
-/// y = x / sqrt(mean(x^2) + epsilon) * weight (Zhang and Sennrich, 2019). x: [T, D], weight: [D].
+/// y = x / sqrt(mean(x^2) + epsilon) * weight (Zhang and Sennrich, 2019). x: [T, D], weight: [D], or [T, D] for weights
+/// that differ. Differentiable in both.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 
 struct QueryKeyValue {
@@ -24,7 +25,8 @@ QueryKeyValue part_rotated(const at::Tensor& qkv, std::int64_t heads, const at::
 /// silu(gate) * up for gate_up = [gate | up]: [T, 2F] -> [T, F] (SwiGLU, Shazeer 2020).
 at::Tensor swiglu(const at::Tensor& gate_up);
 
-/// x W^T for a frozen W: only x gets a gradient. x: [T, in], weight: [out, in], bias: [out] or undefined.
+/// x W^T for a W that is usually frozen: one that requires a gradient gets it. x: [T, in], weight: [out, in], bias:
+/// [out] or undefined.
 at::Tensor frozen_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 /// x W^T in float32 for few rows x: W is read once, where a GEMM would pack it. No gradient; where kernels_serve both.

@@ -2,6 +2,7 @@
 #include "quiver/routing/expert_rows.h"
 
 #include "quiver/base/error.h"
+#include "quiver/routing/made_with.h"
 #include "quiver/tensor_io/safetensors.h"
 
 namespace quiver::routing {
@@ -16,16 +17,17 @@ std::optional<fs::path> file_of(const library::Library& library, const std::stri
 }  // namespace
 
 std::vector<std::size_t> experts_without(const library::Library& library, const adapter::Bank& bank,
-                                         const std::string& kind) {
+                                         const std::string& kind, const std::string& options) {
   std::vector<std::size_t> out;
   for (std::size_t e = 0; e < bank.names().size(); ++e) {
-    if (!file_of(library, kind, bank.names()[e])) out.push_back(e);
+    const auto file = file_of(library, kind, bank.names()[e]);
+    if (!file || !was_made_with(*file, options)) out.push_back(e);
   }
   return out;
 }
 
 void write_expert_rows(const library::Library& library, const adapter::Bank& bank, const std::string& kind,
-                       const SiteTable& table, const std::vector<std::size_t>& experts) {
+                       const SiteTable& table, const std::vector<std::size_t>& experts, const std::string& options) {
   const auto& sites = bank.model_sites();
   for (const auto e : experts) {
     std::map<std::string, at::Tensor> tensors;
@@ -33,7 +35,7 @@ void write_expert_rows(const library::Library& library, const adapter::Bank& ban
       tensors[sites[s].name] = table.site(static_cast<std::int64_t>(s))[static_cast<std::int64_t>(e)].detach();
     const auto& name = bank.names()[e];
     library.write_derived(kind + "/" + name, library.info(name).identity, kExtension, [&](const fs::path& path) {
-      tensor_io::write_safetensors(path, tensors, {{"format", "pt"}});
+      tensor_io::write_safetensors(path, tensors, metadata_of(options));
     });
   }
 }

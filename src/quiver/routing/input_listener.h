@@ -10,15 +10,15 @@
 namespace quiver::routing {
 
 /// Passes requests on to another source (null: the base model) and shows each input before.
-class InputListener : public model::ExpertSource {
+class InputListener : public model::PassingOn {
  public:
   using Heard = std::function<void(const std::vector<model::SiteColumns>& sites, const at::Tensor& x)>;
   InputListener(std::unique_ptr<model::ExpertSource> source, Heard heard)
-      : source_(std::move(source)), heard_(std::move(heard)) {}
+      : PassingOn(source.get()), source_(std::move(source)), heard_(std::move(heard)) {}
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
     heard_(sites, x);
-    return source_ ? source_->at(sites, x) : std::vector<ops::SiteUse>{};
+    return PassingOn::at(sites, x);
   }
 
  private:

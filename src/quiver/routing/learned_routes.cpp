@@ -3,6 +3,8 @@
 #include "quiver/routing/learned_routes.h"
 #include "quiver/base/error.h"
 #include "quiver/routing/route_entry.h"
+#include "quiver/routing/saved_moa.h"
+#include "quiver/routing/saved_pemt.h"
 #include "quiver/routing/token_router.h"
 #include "quiver/routing/weight_router.h"
 #include "quiver/routing/xlora_router.h"
@@ -88,17 +90,37 @@ std::unique_ptr<Router> xlora_router(const SavedRouter& saved, const RouteSpec& 
   return std::make_unique<XLoraRouter>(inputs.bank, *inputs.model, std::move(network));
 }
 
+std::unique_ptr<Router> moa_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it reads the prompt first, and no model is given");
+  check_route(spec, {"vote", "abstain", "combine"});
+  MoaShape shape;
+  auto classifiers = read_moa(saved, shape);
+  MoaOptions options;
+  options.vote = static_cast<Vote>(choice_of(spec, "vote", {"own", "first", "majority", "sum"}, "own"));
+  options.abstain = spec.number("abstain", 0.0);
+  QUIVER_CHECK(options.abstain >= 0 && options.abstain <= 1, usage, "--route " + spec.text,
+               "abstain={}, expected a probability", options.abstain);
+  options.combine = combine_of(spec);
+  return std::make_unique<MoaRouter>(inputs.bank, *inputs.model, shape, std::move(classifiers), options);
+}
+
 }  // namespace
 
 std::unique_ptr<Router> router_of(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  if (saved.kind == "pemt") {  // it has its sources with it
+    QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it needs the base model, and none is given");
+    check_route(spec, {});
+    return std::make_unique<PemtRouter>(*inputs.model, read_pemt(saved, *inputs.model));
+  }
   QUIVER_CHECK(saved.experts == inputs.bank->names(), mismatch, "router " + saved.name,
                "it was trained over {} experts, the route has {}; choose them with --experts", saved.experts.size(),
                inputs.bank->size());
   if (saved.kind == "gates") return gates_router(saved, spec, inputs);
   if (saved.kind == "weights") return weights_router(saved, spec, inputs);
   if (saved.kind == "xlora") return xlora_router(saved, spec, inputs);
-  fail(ErrorCode::unsupported, "router " + saved.name, "kind '{}', this program applies gates, weights and xlora",
-       saved.kind);
+  if (saved.kind == "moa") return moa_router(saved, spec, inputs);
+  fail(ErrorCode::unsupported, "router " + saved.name,
+       "kind '{}', this program applies gates, weights, xlora, moa and pemt", saved.kind);
 }
 
 std::unique_ptr<Router> make_saved(const std::string& name, const RouteSpec& spec, const RouterInputs& inputs) {

@@ -8,7 +8,8 @@
 
 namespace quiver::routing {
 
-/// Kinds: gates (tensors SITE [E, in]), weights ("weights" [places, E]), xlora (layers.N.weight, layers.N.bias).
+/// Kinds: gates (tensors SITE [E, in]), weights ("weights" [places, E]), xlora (layers.N.weight, layers.N.bias),
+/// moa (saved_moa.h).
 /// Options of the route stand above those saved. Throws Error{mismatch} where the bank's experts are others.
 std::unique_ptr<Router> router_of(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs);
 

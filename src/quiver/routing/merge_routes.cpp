@@ -23,7 +23,7 @@ std::unique_ptr<Router> make_merge(const RouteSpec& spec, const RouterInputs& in
   QUIVER_CHECK(inputs.bank->size() > 0, usage, "--route " + spec.text, "the library has no experts");
   std::vector<adapter::Adapter> adapters;
   for (std::int64_t e = 0; e < inputs.bank->size(); ++e) adapters.push_back(adapter_of(*inputs.bank, e));
-  merging::MergeInput input;
+  merging::MergeInput input{{}, {}, inputs.progress};
   for (const auto& adapter : adapters) input.experts.push_back(&adapter);
   auto bank = std::make_shared<adapter::Bank>(inputs.bank->empty_copy());
   bank->add("merged", merging::merge(spec.argument, input, merging::merge_options(spec.argument, spec.options)));

@@ -9,11 +9,11 @@
 namespace quiver::routing {
 
 /// Passes requests on to another source and keeps each site's mix.
-class Recorder : public model::ExpertSource {
+class Recorder : public model::PassingOn {
  public:
-  explicit Recorder(model::ExpertSource& source) : source_(source) {}
+  explicit Recorder(model::ExpertSource& source) : PassingOn(&source) {}
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
-    auto uses = source_.at(sites, x);
+    auto uses = PassingOn::at(sites, x);
     for (const auto& use : uses) {
       for (const auto& site : sites) {
         if (site.begin == use.out_begin) mixes_[site.site] = use.mix;
@@ -25,7 +25,6 @@ class Recorder : public model::ExpertSource {
   const std::map<std::int64_t, std::shared_ptr<const ops::Mix>>& mixes() const { return mixes_; }
 
  private:
-  model::ExpertSource& source_;
   std::map<std::int64_t, std::shared_ptr<const ops::Mix>> mixes_;
 };
 

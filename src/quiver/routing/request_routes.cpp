@@ -63,6 +63,20 @@ std::unique_ptr<Router> make_text(const RouteSpec& spec, const RouterInputs& inp
                                       request_options(spec, 1, 0.1), combine_of(spec));
 }
 
+std::unique_ptr<Router> make_moa(const RouteSpec& spec, const RouterInputs& inputs) {
+  check_library(spec, inputs);
+  QUIVER_CHECK(has_router(*inputs.library, spec.name), usage, "--route " + spec.text,
+               "it was not fitted yet; run: quiver prepare --library {} --route moa --task FOLDER",
+               inputs.library->folder().string());
+  return make_saved(spec.name, spec, inputs);
+}
+
+std::unique_ptr<Router> make_pemt(const RouteSpec& spec, const RouterInputs& inputs) {
+  QUIVER_CHECK(!spec.argument.empty() && inputs.library, usage, "--route " + spec.text,
+               "expected pemt:NAME, a target that 'train --method pemt' left in the library");
+  return make_saved(spec.argument, spec, inputs);
+}
+
 std::unique_ptr<Router> make_learned(const RouteSpec& spec, const RouterInputs& inputs) {
   QUIVER_CHECK(!spec.argument.empty(), usage, "--route " + spec.text, "expected learned:NAME");
   return make_saved(spec.argument, spec, inputs);
@@ -79,6 +93,10 @@ std::vector<RouteEntry> request_routes() {
       {{"ariadne", mix, "the expert whose training prompts' mean is nearest by cosine"}, make_ariadne},
       {{"lorauter", mix, "the three nearest of them, weighted"}, make_lorauter},
       {{"text", mix, "once per prompt, by its words (TF-IDF)"}, make_text},
+      {{"moa", ":vote=own|first|majority|sum,abstain=P",
+        "once per prompt, by a classifier of domains before each layer"},
+       make_moa},
+      {{"pemt", ":NAME", "a target task over source experts, gated by the prompt, on an encoder-decoder"}, make_pemt},
       {{"learned", ":NAME", "a router that 'prepare' trained; its bare name does too"}, make_learned},
   };
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/routing/router.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+
+#include <algorithm>
 #include <numeric>
 
 #include "quiver/base/error.h"
@@ -8,11 +12,15 @@
 namespace quiver::routing {
 namespace {
 
-/// One mix for all sites.
+/// One mix for all sites; rows keep their pairs for what has no mix of tokens.
 class SharedMix : public model::ExpertSource {
  public:
-  SharedMix(std::shared_ptr<const adapter::Bank> bank, ops::Mix mix, ops::Combine combine)
-      : bank_(std::move(bank)), mix_(std::make_shared<const ops::Mix>(std::move(mix))), combine_(combine) {}
+  SharedMix(std::shared_ptr<const adapter::Bank> bank, ops::Mix mix, std::vector<ops::RowMix> rows,
+            ops::Combine combine)
+      : bank_(std::move(bank)),
+        mix_(std::make_shared<const ops::Mix>(std::move(mix))),
+        rows_(std::move(rows)),
+        combine_(combine) {}
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor&) override {
     std::vector<ops::SiteUse> uses;
@@ -22,9 +30,29 @@ class SharedMix : public model::ExpertSource {
     return uses;
   }
 
+  /// w + sum_e w_e (g_e - w) for each row.
+  at::Tensor norm(std::int64_t number, const at::Tensor& weight) override {
+    if (!bank_->touches_norms()) return weight;
+    const auto of_row = [&](const ops::RowMix& row) {
+      auto out = weight;
+      for (const auto& [expert, share] : row.pairs) {
+        const auto own = bank_->norm(expert, number);
+        if (own.defined()) out = share == 1.0f && row.pairs.size() == 1 ? own : out + (own - weight) * share;
+      }
+      return out;
+    };
+    const bool alike =
+        std::all_of(rows_.begin(), rows_.end(), [&](const auto& r) { return r.pairs == rows_[0].pairs; });
+    if (alike) return of_row(rows_[0]);
+    std::vector<at::Tensor> parts;
+    for (const auto& row : rows_) parts.push_back(of_row(row).expand({row.count, weight.size(0)}));
+    return at::cat(parts, 0);
+  }
+
  private:
   std::shared_ptr<const adapter::Bank> bank_;
   std::shared_ptr<const ops::Mix> mix_;
+  std::vector<ops::RowMix> rows_;
   ops::Combine combine_;
 };
 
@@ -40,7 +68,7 @@ std::unique_ptr<model::ExpertSource> bind_rows(std::shared_ptr<const adapter::Ba
   for (std::size_t i = 0; i < pairs.size(); ++i) rows.push_back({batch.rows[i].begin, batch.rows[i].count, pairs[i]});
   auto mix = ops::mix_of_rows(batch.tokens(), rows);
   if (mix.empty()) return nullptr;
-  return std::make_unique<SharedMix>(std::move(bank), std::move(mix), combine);
+  return std::make_unique<SharedMix>(std::move(bank), std::move(mix), std::move(rows), combine);
 }
 
 std::unique_ptr<model::ExpertSource> bind_once(const Router& router, const model::PackedBatch& batch,
@@ -51,12 +79,33 @@ std::unique_ptr<model::ExpertSource> bind_once(const Router& router, const model
 }
 
 model::BindExperts RequestRouter::start(const std::vector<Request>& requests) const {
-  return [bank = bank_, combine = combine_, chosen = choose(requests)](const model::PackedBatch& batch,
-                                                                       const std::vector<std::size_t>& numbers) {
+  const auto chosen = choose(requests);
+  auto soft = soft_prompts(*bank_, chosen);
+  const auto bind = [bank = bank_, combine = combine_, chosen](const model::PackedBatch& batch,
+                                                               const std::vector<std::size_t>& numbers) {
     std::vector<std::vector<ops::ExpertWeight>> pairs;
     for (const auto number : numbers) pairs.push_back(chosen.at(number));
     return bind_rows(bank, batch, pairs, combine);
   };
+  return {bind, std::move(soft)};
+}
+
+std::vector<at::Tensor> soft_prompts(const adapter::Bank& bank,
+                                     const std::vector<std::vector<ops::ExpertWeight>>& pairs) {
+  std::vector<at::Tensor> out(pairs.size());
+  bool any = false;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    for (const auto& [expert, weight] : pairs[i]) {
+      const auto& own = bank.soft_prompt(expert);
+      if (!own.defined()) continue;
+      QUIVER_CHECK(pairs[i].size() == 1, unsupported, "expert " + bank.names()[static_cast<std::size_t>(expert)],
+                   "its vectors before the prompt cannot be mixed with {} other experts; route to one",
+                   pairs[i].size() - 1);
+      out[i] = own;
+      any = true;
+    }
+  }
+  return any ? out : std::vector<at::Tensor>{};
 }
 
 }  // namespace quiver::routing

@@ -64,6 +64,11 @@ std::unique_ptr<model::ExpertSource> bind_rows(std::shared_ptr<const adapter::Ba
                                                const std::vector<std::vector<ops::ExpertWeight>>& pairs,
                                                ops::Combine combine = ops::Combine::outputs);
 
+/// The vectors that each row's prompt begins with under its pairs; empty where no expert has any. Throws
+/// Error{unsupported} where an expert that has some is mixed with others.
+std::vector<at::Tensor> soft_prompts(const adapter::Bank& bank,
+                                     const std::vector<std::vector<ops::ExpertWeight>>& pairs);
+
 /// What routers are made from. What is not needed by a route may be missing.
 struct RouterInputs {
   std::shared_ptr<const adapter::Bank> bank;

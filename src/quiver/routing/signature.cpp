@@ -8,6 +8,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/routing/input_listener.h"
+#include "quiver/routing/made_with.h"
 #include "quiver/tensor_io/safetensors.h"
 
 namespace quiver::routing {
@@ -67,18 +68,21 @@ at::Tensor prompt_features(const model::LanguageModel& model, const std::vector<
   return at::cat(passes, 0);
 }
 
-std::vector<std::size_t> experts_without_signature(const library::Library& library, const adapter::Bank& bank) {
+std::vector<std::size_t> experts_without_signature(const library::Library& library, const adapter::Bank& bank,
+                                                   const std::optional<std::string>& options) {
   std::vector<std::size_t> out;
   for (std::size_t e = 0; e < bank.names().size(); ++e) {
     const auto& name = bank.names()[e];
-    if (!library.derived(kind_of(name), library.info(name).identity, kExtension)) out.push_back(e);
+    const auto file = library.derived(kind_of(name), library.info(name).identity, kExtension);
+    if (!file || (options && !was_made_with(*file, *options))) out.push_back(e);
   }
   return out;
 }
 
-void write_signature(const library::Library& library, const std::string& expert, const at::Tensor& features) {
+void write_signature(const library::Library& library, const std::string& expert, const at::Tensor& features,
+                     const std::string& options) {
   library.write_derived(kind_of(expert), library.info(expert).identity, kExtension, [&](const fs::path& path) {
-    tensor_io::write_safetensors(path, {{"features", features.to(at::kHalf).contiguous()}}, {{"format", "pt"}});
+    tensor_io::write_safetensors(path, {{"features", features.to(at::kHalf).contiguous()}}, metadata_of(options));
   });
 }
 

@@ -8,34 +8,9 @@
 namespace quiver::text {
 namespace {
 
-std::size_t previous_character(std::string_view text, std::size_t at) {
-  do {
-    --at;
-  } while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
-  return at;
-}
-
 bool word_touches(std::string_view text, std::size_t begin, std::size_t end) {
   const bool before = begin > 0 && is_word_character(character_at(text, previous_character(text, begin)).code_point);
   return before || (end < text.size() && is_word_character(character_at(text, end).code_point));
-}
-
-std::size_t skip_space_left(std::string_view text, std::size_t at, std::size_t limit) {
-  while (at > limit) {
-    const auto previous = previous_character(text, at);
-    if (!is_white_space(character_at(text, previous).code_point)) break;
-    at = previous;
-  }
-  return at;
-}
-
-std::size_t skip_space_right(std::string_view text, std::size_t at) {
-  while (at < text.size()) {
-    const auto [code_point, bytes] = character_at(text, at);
-    if (!is_white_space(code_point)) break;
-    at += bytes;
-  }
-  return at;
 }
 
 }  // namespace
@@ -79,9 +54,9 @@ void AddedTokenMatcher::split(Part part, bool skip_special, const std::function<
     if (found->begin < done) continue;  // inside the white space that the token before took
     if (token.special && skip_special) continue;
     if (token.single_word && word_touches(text, found->begin, found->end)) continue;
-    emit(done, token.lstrip ? skip_space_left(text, found->begin, done) : found->begin);
+    emit(done, token.lstrip ? skip_white_space_back(text, found->begin, done) : found->begin);
     on_token(token.id);
-    done = token.rstrip ? skip_space_right(text, found->end) : found->end;
+    done = token.rstrip ? skip_white_space(text, found->end) : found->end;
   }
   emit(done, text.size());
 }

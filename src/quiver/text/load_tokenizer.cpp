@@ -3,8 +3,8 @@
 
 #include "quiver/base/error.h"
 #include "quiver/tensor_io/gguf.h"
+#include "quiver/text/tokenizer_folder.h"
 #include "quiver/text/tokenizer_gguf.h"
-#include "quiver/text/tokenizer_json.h"
 
 namespace quiver::text {
 namespace {
@@ -26,9 +26,10 @@ LoadedTokenizer load_gguf(const fs::path& path) {
 
 LoadedTokenizer load_tokenizer(const fs::path& model) {
   if (model.extension() == ".gguf") return load_gguf(model);
-  QUIVER_CHECK(fs::exists(model / "tokenizer.json"), not_found, model.string(),
-               "expected a .gguf file or a folder with a tokenizer.json");
-  return assemble(read_tokenizer_folder(model), read_chat_template(model), "tokenizer.json");
+  const auto file = find_tokenizer_file(model);
+  QUIVER_CHECK(file, not_found, model.string(),
+               "expected a .gguf file or a folder with a tokenizer.json or a spiece.model");
+  return assemble(read_tokenizer_folder(model), read_chat_template(model), *file);
 }
 
 }  // namespace quiver::text

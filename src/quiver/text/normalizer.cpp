@@ -60,6 +60,34 @@ std::string apply(const LowercaseStep&, std::string_view text, MatchScratch&) {
   return out;
 }
 
+std::string apply(const StripStep& step, std::string_view text, MatchScratch&) {
+  const auto first = step.left ? skip_white_space(text, 0) : 0;
+  const auto last = step.right ? skip_white_space_back(text, text.size(), first) : text.size();
+  return std::string(text.substr(first, last - first));
+}
+
+std::string apply(const CharacterMapStep& step, std::string_view text, MatchScratch&) {
+  return step.map->apply(text, step.matching, step.kept);
+}
+
+std::string apply(const SpacesStep& step, std::string_view text, MatchScratch&) {
+  const std::string_view space = step.escape ? kMetaspace : " ";
+  std::string out;
+  out.reserve(text.size() + text.size() / 2 + space.size());
+  if (step.add_prefix && !text.empty()) out += space;
+  bool after_space = step.remove_extra;
+  for (const char c : text) {
+    if (c != ' ') {
+      out += c;
+    } else if (!after_space) {
+      out += space;
+    }
+    after_space = step.remove_extra && c == ' ';
+  }
+  while (step.remove_extra && out.ends_with(space)) out.resize(out.size() - space.size());
+  return out;
+}
+
 }  // namespace
 
 std::string replace_all(const Regex& pattern, std::string_view text, const std::string& content,

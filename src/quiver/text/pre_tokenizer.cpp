@@ -112,24 +112,43 @@ class Splitter {
     run(depth + 1, {prefixed, part.first});
   }
 
-  void split(const MetaspaceStep& step, std::size_t depth, const Part& part) {
-    std::string text;
-    for (const char c : part.text) {
-      if (c == ' ') {
-        text += step.replacement;
-      } else {
-        text += c;
+  void split(const WhitespaceSplitStep&, std::size_t depth, const Part& part) {
+    for (auto begin = skip_white_space(part.text, 0); begin < part.text.size();) {
+      auto end = begin;
+      while (end < part.text.size()) {
+        const auto [code_point, bytes] = character_at(part.text, end);
+        if (is_white_space(code_point)) break;
+        end += bytes;
       }
+      pass(depth, part, begin, end);
+      begin = skip_white_space(part.text, end);
     }
-    const bool wanted =
-        step.prepend == MetaspaceStep::Prepend::always || (step.prepend == MetaspaceStep::Prepend::first && part.first);
-    if (wanted && !text.starts_with(step.replacement)) text.insert(0, step.replacement);
+  }
+
+  void split(const MetaspaceStep& step, std::size_t depth, const Part& part) {
+    const auto text = escape(step, part);
     if (!step.split) return run(depth + 1, {text, part.first});
     for (std::size_t begin = 0; begin < text.size();) {
       const auto end = std::min(text.find(step.replacement, begin + 1), text.size());
       pass(depth, {text, part.first}, begin, end);
       begin = end;
     }
+  }
+
+  static std::string escape(const MetaspaceStep& step, const Part& part) {
+    const bool wanted =
+        step.prepend == MetaspaceStep::Prepend::always || (step.prepend == MetaspaceStep::Prepend::first && part.first);
+    const bool there = part.text.starts_with(' ') || part.text.starts_with(step.replacement);
+    std::string text;
+    text.reserve(part.text.size() + step.replacement.size());
+    if (wanted && !there) text = step.replacement;
+    for (std::size_t at = 0; at < part.text.size();) {
+      const auto space = std::min(part.text.find(' ', at), part.text.size());
+      text += part.text.substr(at, space - at);
+      if (space < part.text.size()) text += step.replacement;
+      at = space + 1;
+    }
+    return text;
   }
 
   const PreTokenizer& steps_;

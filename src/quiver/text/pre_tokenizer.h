@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "quiver/text/regex.h"
+#include "quiver/text/unicode.h"
 
 namespace quiver::text {
 
@@ -32,15 +33,17 @@ struct DigitsStep {
 };
 /// A space before every part that does not begin with one.
 struct PrefixSpaceStep {};
+/// Words are what stands between white space.
+struct WhitespaceSplitStep {};
 /// Spaces become `replacement`, which begins a word.
 struct MetaspaceStep {
   enum class Prepend { always, first, never };
-  std::string replacement = "\xE2\x96\x81";
+  std::string replacement{kMetaspace};
   Prepend prepend = Prepend::always;  ///< a replacement before each part, before the text's first one, or nowhere
   bool split = true;
 };
 
-using PreTokenizerStep = std::variant<SplitStep, DigitsStep, PrefixSpaceStep, MetaspaceStep>;
+using PreTokenizerStep = std::variant<SplitStep, DigitsStep, PrefixSpaceStep, WhitespaceSplitStep, MetaspaceStep>;
 
 /// Steps; each splits every part that the one before it made.
 using PreTokenizer = std::vector<PreTokenizerStep>;

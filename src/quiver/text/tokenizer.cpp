@@ -9,7 +9,7 @@
 namespace quiver::text {
 
 Tokenizer::Tokenizer(TokenizerParts parts, const std::string& where)
-    : bpe_(std::move(parts.vocabulary), std::move(parts.bpe), where),
+    : model_(make_model(parts, where)),
       normalizer_(std::move(parts.normalizer)),
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       decoder_(std::move(parts.decoder)),
@@ -25,8 +25,26 @@ Tokenizer::Tokenizer(TokenizerParts parts, const std::string& where)
   leading_spaces_dropped_ = text::leading_spaces_dropped(decoder_);
 }
 
+std::variant<Bpe, Unigram> Tokenizer::make_model(TokenizerParts& parts, const std::string& where) {
+  if (!parts.unigram) return Bpe(std::move(parts.vocabulary), std::move(parts.bpe), where);
+  auto& pieces = parts.unigram->pieces;
+  for (const auto& token : parts.added) {
+    const auto index = static_cast<std::size_t>(token.id);
+    if (token.special && token.id >= 0 && index < pieces.size()) pieces[index].special = true;
+  }
+  return Unigram(std::move(*parts.unigram), where);
+}
+
+std::size_t Tokenizer::model_size() const {
+  return std::visit([](const auto& model) { return model.size(); }, model_);
+}
+
+std::optional<TokenId> Tokenizer::model_id(std::string_view piece) const {
+  return std::visit([&](const auto& model) { return model.id_of(piece); }, model_);
+}
+
 void Tokenizer::index_added(std::vector<AddedToken> added, const std::string& where) {
-  added_kinds_.resize(bpe_.size(), AddedKind::none);
+  added_kinds_.resize(model_size(), AddedKind::none);
   std::vector<AddedToken> raw, normalized;
   std::vector<std::string> raw_patterns, normalized_patterns;
   MatchScratch scratch;
@@ -35,7 +53,7 @@ void Tokenizer::index_added(std::vector<AddedToken> added, const std::string& wh
                  token.id);
     const auto index = static_cast<std::size_t>(token.id);
     if (index >= added_kinds_.size()) added_kinds_.resize(index + 1, AddedKind::none);
-    const auto in_vocabulary = bpe_.id_of(token.content);
+    const auto in_vocabulary = model_id(token.content);
     QUIVER_CHECK(!in_vocabulary || *in_vocabulary == token.id, format, where,
                  "added token '{}' has id {}, but the vocabulary gives it {}", token.content, token.id,
                  in_vocabulary.value_or(-1));
@@ -86,7 +104,11 @@ void Tokenizer::encode_part(Part part, bool skip_special, MatchScratch& scratch,
     normalized = normalize(normalizer_, part.text, scratch);
     part.text = normalized;
   }
-  const auto encode_word = [&](std::string_view word) { bpe_.encode(word, out); };
+  const auto* bpe = std::get_if<Bpe>(&model_);
+  const auto special = skip_special ? SpecialPieces::ignore : SpecialPieces::match;
+  const auto encode_word = [&](std::string_view word) {
+    bpe ? bpe->encode(word, out) : std::get<Unigram>(model_).encode(word, special, out);
+  };
   normalized_matcher_.split(
       part, skip_special, [&](Part words) { split_words(pre_tokenizer_, words, scratch, encode_word); },
       [&](TokenId id) { out.push_back(id); });
@@ -112,13 +134,14 @@ const std::string& Tokenizer::piece_bytes(TokenId id) const {
 
 std::optional<TokenId> Tokenizer::token_id(std::string_view piece) const {
   const auto added = added_ids_.find(std::string(piece));
-  return added != added_ids_.end() ? std::optional(added->second) : bpe_.id_of(piece);
+  return added != added_ids_.end() ? std::optional(added->second) : model_id(piece);
 }
 
 std::string Tokenizer::token_text(TokenId id) const {
   const auto added = added_text_.find(id);
   if (added != added_text_.end()) return added->second;
-  return id >= 0 && static_cast<std::size_t>(id) < bpe_.size() ? bpe_.piece(id) : std::string();
+  if (id < 0 || static_cast<std::size_t>(id) >= model_size()) return "";
+  return std::visit([&](const auto& model) { return model.piece(id); }, model_);
 }
 
 Tokenizer::AddedKind Tokenizer::added_kind(TokenId id) const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text to token ids and back: added tokens, normaliser, pre-tokeniser, byte-pair encoding, template, decoder, in the
-// order and with the results of Hugging Face's `tokenizers`.
+// Text to token ids and back: added tokens, normaliser, pre-tokeniser, byte-pair encoding or unigram model, template,
+// decoder, in the order and with the results of Hugging Face's `tokenizers`.
 //
 // Immutable after construction; thread-safe. Text is UTF-8; bytes that are not become U+FFFD before anything else.
 // Decoding what was encoded gives the text back, where the tokenizer does not normalise it and knows all its bytes.
@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "quiver/text/added_tokens.h"
@@ -19,6 +20,7 @@
 #include "quiver/text/decoder.h"
 #include "quiver/text/normalizer.h"
 #include "quiver/text/pre_tokenizer.h"
+#include "quiver/text/unigram.h"
 
 namespace quiver::text {
 
@@ -35,6 +37,7 @@ struct DecodeOptions {
 struct TokenizerParts {
   BpeVocabulary vocabulary;
   BpeOptions bpe;
+  std::optional<UnigramVocabulary> unigram;  ///< where it is there, the model, instead of `vocabulary` and `bpe`
   std::vector<AddedToken> added;
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
@@ -74,13 +77,16 @@ class Tokenizer {
  private:
   enum class AddedKind : std::uint8_t { none, plain, special };
 
+  static std::variant<Bpe, Unigram> make_model(TokenizerParts& parts, const std::string& where);
   void index_added(std::vector<AddedToken> added, const std::string& where);
   void check_ids(const std::string& where) const;
   AddedKind added_kind(TokenId id) const;
   DecodingPiece decoding_piece(TokenId id) const;
+  std::size_t model_size() const;
+  std::optional<TokenId> model_id(std::string_view piece) const;
   void encode_part(Part part, bool skip_special, MatchScratch& scratch, std::vector<TokenId>& out) const;
 
-  Bpe bpe_;
+  std::variant<Bpe, Unigram> model_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   Decoder decoder_;

@@ -78,6 +78,7 @@ PreTokenizerStep read_pre_tokenizer_step(const JsonView& node) {
     return SplitStep{read_pattern(node.at("pattern")), read_behavior(node.at("behavior")),
                      node.boolean_or("invert", false)};
   }
+  if (type == "WhitespaceSplit") return WhitespaceSplitStep{};
   if (type == "Metaspace") {
     return MetaspaceStep{read_replacement(node), read_prepend_scheme(node), node.boolean_or("split", true)};
   }
@@ -93,6 +94,12 @@ NormalizerStep read_normalizer_step(const JsonView& node) {
   if (type == "Lowercase") return LowercaseStep{};
   if (type == "Prepend") return PrependStep{node.at("prepend").string()};
   if (type == "Replace") return ReplaceStep{read_pattern(node.at("pattern")), node.at("content").string()};
+  if (type == "Strip") return StripStep{node.at("strip_left").boolean(), node.at("strip_right").boolean()};
+  if (type == "Precompiled") {
+    const auto map = node.at("precompiled_charsmap");
+    return CharacterMapStep{
+        std::make_shared<const CharacterMap>(CharacterMap::parse_base64(map.string(), map.place()))};
+  }
   node.refuse("normalizer '" + type + "'");
 }
 

@@ -101,14 +101,58 @@ TEST(TokenizerJson, DamagedValuesAreNamed) {
                   format, "<x>");
 }
 
+Json small_unigram() {
+  return Json::parse(R"({"added_tokens": [{"id": 2, "content": "</s>", "special": true}],
+    "normalizer": {"type": "Sequence", "normalizers": [{"type": "Strip", "strip_left": true, "strip_right": false}]},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"},
+      {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"}]},
+    "decoder": {"type": "Metaspace", "replacement": "_"},
+    "model": {"type": "Unigram", "unk_id": 0, "vocab": [["?", 0], ["_a", -1.5], ["</s>", 0], ["a", -2], ["_", -3]]}})");
+}
+
+void expect_unigram_error_at(const char* pointer, const Json& value, ErrorCode code, const std::string& mention) {
+  auto json = small_unigram();
+  json[Json::json_pointer(pointer)] = value;
+  expect_error(json, code, mention);
+}
+
+TEST(TokenizerJson, UnigramModelsAreRead) {
+  const auto tokenizer = build(small_unigram());
+  EXPECT_EQ(tokenizer.encode("a aa</s>x"), (std::vector<TokenId>{1, 1, 3, 2, 4, 0}));
+  EXPECT_EQ(tokenizer.encode("</s>", {.parse_special_tokens = false}), (std::vector<TokenId>{4, 0}));
+  auto unnamed = small_unigram();
+  unnamed["model"].erase("type");
+  EXPECT_EQ(build(unnamed).encode("a"), std::vector<TokenId>{1});
+}
+
+TEST(TokenizerJson, DamagedUnigramValuesAreNamed) {
+  const auto format = ErrorCode::format;
+  expect_unigram_error_at("/model/vocab", Json::object(), format, "model.vocab");
+  expect_unigram_error_at("/model/vocab", Json::array(), format, "0 pieces");
+  for (const char* entry : {R"("a")", R"(["a"])", R"(["a", "b"])", R"([1, 2])", R"(["a", 1, 2])"}) {
+    expect_unigram_error_at("/model/vocab/3", Json::parse(entry), format, "piece 3");
+  }
+  expect_unigram_error_at("/model/unk_id", 5, format, "model.unk_id");
+  expect_unigram_error_at("/model/unk_id", -1, format, "model.unk_id");
+  expect_unigram_error_at("/model/byte_fallback", 1, format, "model.byte_fallback");
+  expect_unigram_error_at("/normalizer", {{"type", "Strip"}}, format, "strip_left");
+  expect_unigram_error_at("/pre_tokenizer", {{"type", "ByteLevel"}}, ErrorCode::unsupported, "ByteLevel");
+  const auto map = [](const char* bytes) { return Json{{"type", "Precompiled"}, {"precompiled_charsmap", bytes}}; };
+  for (const char* bytes : {"", "abc", "ab=c", "a===", "====", "BAAAAA==", "!!!!"}) {
+    expect_unigram_error_at("/normalizer", map(bytes), format, "normalizer.precompiled_charsmap");
+  }
+}
+
 TEST(TokenizerJson, NestingIsLimited) {
   Json step = {{"type", "NFC"}};
   for (int i = 0; i < 20; ++i) step = {{"type", "Sequence"}, {"normalizers", Json::array({step})}};
   expect_error_at("/normalizer", step, ErrorCode::format, "nested");
 }
 
-TEST(TokenizerJson, TruncatedAndFlippedBytesNeverDoMoreThanThrow) {
-  const auto bytes = small().dump();
+class DamagedTokenizerJson : public ::testing::TestWithParam<bool> {};
+
+TEST_P(DamagedTokenizerJson, TruncatedAndFlippedBytesNeverDoMoreThanThrow) {
+  const auto bytes = (GetParam() ? small_unigram() : small()).dump();
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     EXPECT_THROW(parse_tokenizer_json(bytes.substr(0, i), "t.json"), Error);
     for (const char c : {'\0', '"', '9', '\xFF', '}'}) {
@@ -122,6 +166,8 @@ TEST(TokenizerJson, TruncatedAndFlippedBytesNeverDoMoreThanThrow) {
   }
   EXPECT_THROW(parse_tokenizer_json(std::string(200000, '['), "t.json"), Error);
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, DamagedTokenizerJson, ::testing::Bool());
 
 class ModelFolder : public ::testing::Test {
  protected:

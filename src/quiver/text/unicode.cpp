@@ -47,6 +47,13 @@ Character character_at(std::string_view text, std::size_t at) {
   return {(lead & 0x07) << 18 | tail(1) << 12 | tail(2) << 6 | tail(3), 4};
 }
 
+std::size_t previous_character(std::string_view text, std::size_t at) {
+  do {
+    --at;
+  } while (at > 0 && (byte_at(text, at) & 0xC0) == 0x80);
+  return at;
+}
+
 void append_utf8(char32_t code_point, std::string& out) {
   const auto put = [&](char32_t byte) { out += static_cast<char>(byte); };
   if (code_point < 0x80) {
@@ -98,6 +105,24 @@ bool is_white_space(char32_t code_point) {
   return code_point == 0x85 || code_point == 0xA0 || code_point == 0x1680 ||
          (code_point >= 0x2000 && code_point <= 0x200A) || code_point == 0x2028 || code_point == 0x2029 ||
          code_point == 0x202F || code_point == 0x205F || code_point == 0x3000;
+}
+
+std::size_t skip_white_space(std::string_view text, std::size_t at) {
+  while (at < text.size()) {
+    const auto [code_point, bytes] = character_at(text, at);
+    if (!is_white_space(code_point)) break;
+    at += bytes;
+  }
+  return at;
+}
+
+std::size_t skip_white_space_back(std::string_view text, std::size_t at, std::size_t limit) {
+  while (at > limit) {
+    const auto previous = previous_character(text, at);
+    if (!is_white_space(character_at(text, previous).code_point)) break;
+    at = previous;
+  }
+  return at;
 }
 
 bool is_numeric(char32_t code_point) {

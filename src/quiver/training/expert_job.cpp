@@ -19,30 +19,21 @@ std::uint64_t seed_of_name(const std::string& name, std::uint64_t seed) {
 at::Tensor flat_copy(const adapter::Adapter& adapter) {
   auto out = at::empty({adapter.parameters()}, at::kFloat);
   std::int64_t at = 0;
-  for (const auto& [site, f] : adapter.sites) {
-    for (const auto& factor : {f.a, f.b}) {
-      out.narrow(0, at, factor.numel()).copy_(factor.detach().reshape({-1}));
-      at += factor.numel();
-    }
-  }
+  adapter::for_each_tensor(adapter, [&](const at::Tensor& t) {
+    out.narrow(0, at, t.numel()).copy_(t.detach().reshape({-1}));
+    at += t.numel();
+  });
   return out;
 }
 
 /// The adapter's shape over views of `flat`.
 adapter::Adapter viewed(const adapter::Adapter& shape, const at::Tensor& flat) {
-  adapter::Adapter out{shape.options, {}};
+  auto out = shape;
   std::int64_t at = 0;
-  const auto next = [&](const at::Tensor& like) {
-    const auto view = flat.narrow(0, at, like.numel()).view(like.sizes());
-    at += like.numel();
-    return view;
-  };
-  for (const auto& [site, f] : shape.sites) {
-    auto& own = out.sites[site];
-    own.a = next(f.a);
-    own.b = next(f.b);
-    own.scale = f.scale;
-  }
+  adapter::for_each_tensor(out, [&](at::Tensor& t) {
+    t = flat.narrow(0, at, t.numel()).view(t.sizes());
+    at += t.numel();
+  });
   return out;
 }
 
@@ -72,12 +63,15 @@ ExpertJob::ExpertJob(ExpertData data, const adapter::Adapter& start, const Train
       best_(parameters.clone()) {
   QUIVER_CHECK(!data_.train.empty(), usage, "expert " + data_.name,
                "no training rows; its task files have no split 'train'");
-  const auto gradients = viewed(start, gradient);
+  std::vector<at::Tensor> gradients;
+  adapter::for_each_tensor(viewed(start, gradient), [&](const at::Tensor& t) { gradients.push_back(t); });
+  std::size_t next = 0;
+  adapter::for_each_tensor(adapter_, [&](at::Tensor& t) {
+    t = t.detach().set_requires_grad(true);
+    t.mutable_grad() = gradients[next++];
+  });
   for (auto& [site, f] : adapter_.sites) {
-    f.a = f.a.detach().set_requires_grad(!options.lora.share_a);
-    f.b = f.b.detach().set_requires_grad(true);
-    if (!options.lora.share_a) f.a.mutable_grad() = gradients.sites.at(site).a;
-    f.b.mutable_grad() = gradients.sites.at(site).b;
+    if (options.lora.share_a) f.a = f.a.detach();
   }
   const auto rows = static_cast<std::int64_t>(data_.train.size());
   steps_per_epoch_ = (rows + options.batch_rows - 1) / options.batch_rows;

@@ -24,8 +24,8 @@ using Clock = std::chrono::steady_clock;
 class Session {
  public:
   Session(const RoutedTraining& training, std::vector<ParameterGroup>& groups, const std::vector<RoutedRow>& train,
-          const std::vector<RoutedRow>& validation, const BindLabels& bind, const std::function<at::Tensor()>& extra)
-      : t_(training), groups_(groups), train_(train), validation_(validation), bind_(bind), extra_(extra) {
+          const std::vector<RoutedRow>& validation, const StartLabels& start, const std::function<at::Tensor()>& extra)
+      : t_(training), groups_(groups), train_(train), validation_(validation), start_(start), extra_(extra) {
     QUIVER_CHECK(!train.empty(), usage, t_.title, "no training rows");
     for (auto& group : groups_) {
       QUIVER_CHECK(group.values.requires_grad() && group.values.is_leaf(), mismatch, t_.title,
@@ -89,9 +89,7 @@ class Session {
       std::vector<std::int64_t> labels;
       for (std::size_t i = 0; i < portion.size(); ++i) labels.push_back(rows[first + i]->label);
       first += portion.size();
-      const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
-        return bind_(batch, labels);
-      };
+      const auto bind = start_(labels);
       const auto kept = t_.options.recompute ? model::Activations::recompute : model::Activations::keep;
       const auto pass = model::answer_pass(t_.model, answer_rows(portion), bind, kept);
       auto loss = weighted_loss(t_.model, pass.hidden, portion);
@@ -164,7 +162,7 @@ class Session {
   std::vector<ParameterGroup>& groups_;
   const std::vector<RoutedRow>& train_;
   const std::vector<RoutedRow>& validation_;
-  const BindLabels& bind_;
+  const StartLabels& start_;
   const std::function<at::Tensor()>& extra_;
   std::vector<AdamW> optimizers_;
   std::int64_t steps_per_epoch_ = 0, total_ = 0, epoch_ = -1;
@@ -177,9 +175,20 @@ class Session {
 
 RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
-                          const BindLabels& bind, const std::function<at::Tensor()>& extra) {
+                          const StartLabels& start, const std::function<at::Tensor()>& extra) {
   check(training.options);
-  return Session(training, groups, train, validation, bind, extra).run();
+  return Session(training, groups, train, validation, start, extra).run();
+}
+
+RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
+                          const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
+                          const BindLabels& bind, const std::function<at::Tensor()>& extra) {
+  const StartLabels start = [&bind](const std::vector<std::int64_t>& labels) {
+    return model::BindExperts([&bind, labels](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+      return bind(batch, labels);
+    });
+  };
+  return train_routed(training, groups, train, validation, start, extra);
 }
 
 }  // namespace quiver::training

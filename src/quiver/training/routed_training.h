@@ -12,6 +12,7 @@
 
 #include "quiver/base/progress.h"
 #include "quiver/data/join.h"
+#include "quiver/model/bind_experts.h"
 #include "quiver/model/model.h"
 #include "quiver/training/train_options.h"
 
@@ -41,6 +42,9 @@ struct RoutedTraining {
 using BindLabels = std::function<std::unique_ptr<model::ExpertSource>(const model::PackedBatch&,
                                                                       const std::vector<std::int64_t>& labels)>;
 
+/// The same where experts also bring vectors before the prompts, or share something between the passes over a batch.
+using StartLabels = std::function<model::BindExperts(const std::vector<std::int64_t>& labels)>;
+
 struct RoutedResult {
   std::int64_t steps = 0, best_step = 0, tokens = 0;
   double seconds = 0.0;
@@ -54,5 +58,8 @@ struct RoutedResult {
 RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
                           const BindLabels& bind, const std::function<at::Tensor()>& extra = nullptr);
+RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
+                          const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
+                          const StartLabels& start, const std::function<at::Tensor()>& extra = nullptr);
 
 }  // namespace quiver::training

@@ -59,7 +59,7 @@ class Binder {
     std::vector<TrainingRow> rows;
     for (const auto label : labels)
       rows.push_back({std::lower_bound(tasks.begin(), tasks.end(), label) - tasks.begin(), random_.bits()});
-    return bind_training_rows(std::move(bank), batch, rows, training ? set_.lora.dropout : 0.0);
+    return bind_training_rows(std::move(bank), rows, training ? set_.lora.dropout : 0.0)(batch, {});
   }
 
  private:

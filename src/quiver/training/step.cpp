@@ -60,9 +60,7 @@ std::vector<double> accumulate_gradients(const model::LanguageModel& model,
   for (const auto& portion : portions(step.rows, options.micro_tokens)) {
     const auto begin = step.experts.begin() + static_cast<std::ptrdiff_t>(first);
     const std::vector<TrainingRow> own(begin, begin + static_cast<std::ptrdiff_t>(portion.size()));
-    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
-      return bind_training_rows(bank, batch, own, options.lora.dropout);
-    };
+    const auto bind = bind_training_rows(bank, own, options.lora.dropout);
     const auto kept = options.recompute ? model::Activations::recompute : model::Activations::keep;
     const auto pass = model::answer_pass(model, answer_rows(portion), bind, kept);
     backward(model, pass.hidden, portion, own.data(), losses);

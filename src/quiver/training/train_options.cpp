@@ -47,24 +47,43 @@ void check(const TrainOptions& o) {
   require(o.micro_tokens >= 1, "--micro-tokens", static_cast<double>(o.micro_tokens), "1 or more");
 }
 
+nlohmann::json to_json(const data::JoinOptions& j) {
+  nlohmann::json out{{"separator", static_cast<int>(j.separator)},
+                     {"tokenise", static_cast<int>(j.tokenise)},
+                     {"mask", static_cast<int>(j.mask)},
+                     {"max_tokens", j.max_tokens},
+                     {"truncate", static_cast<int>(j.truncate)},
+                     {"truncate_jointly", j.truncate_jointly},
+                     {"append_eos", j.append_eos},
+                     {"whole_sequence_loss", j.whole_sequence_loss},
+                     {"begin_token", j.begin_token}};
+  if (j.source_end_token >= 0) out["source_end_token"] = j.source_end_token;
+  return out;
+}
+
+nlohmann::json to_json(const adapter::KindOptions& k) {
+  nlohmann::json kinds = nlohmann::json::array();
+  for (const auto kind : k.kinds) kinds.push_back(adapter::kind_name(kind));
+  return {{"kinds", kinds},
+          {"width", k.width},
+          {"nonlinearity", static_cast<int>(k.nonlinearity)},
+          {"scale", k.scale},
+          {"prompt_tokens", k.prompt_tokens},
+          {"targets", k.targets}};
+}
+
+std::string signature_options(std::int64_t rows, const data::JoinOptions& join) {
+  return nlohmann::json{{"rows", rows}, {"join", to_json(join)}}.dump();
+}
+
 nlohmann::json to_json(const TrainOptions& o) {
-  const auto& j = o.join;
   nlohmann::json out{{"rank", o.lora.rank},
                      {"alpha", o.lora.alpha},
                      {"rank_stabilised", o.lora.rank_stabilised},
                      {"dropout", o.lora.dropout},
                      {"targets", o.lora.targets},
                      {"init", o.lora.init == adapter::LoraOptions::Init::mttl ? "mttl" : "peft"},
-                     {"join",
-                      {{"separator", static_cast<int>(j.separator)},
-                       {"tokenise", static_cast<int>(j.tokenise)},
-                       {"mask", static_cast<int>(j.mask)},
-                       {"max_tokens", j.max_tokens},
-                       {"truncate", static_cast<int>(j.truncate)},
-                       {"truncate_jointly", j.truncate_jointly},
-                       {"append_eos", j.append_eos},
-                       {"whole_sequence_loss", j.whole_sequence_loss},
-                       {"begin_token", j.begin_token}}},
+                     {"join", to_json(o.join)},
                      {"epochs", o.epochs},
                      {"max_steps", o.max_steps},
                      {"batch_rows", o.batch_rows},
@@ -80,7 +99,9 @@ nlohmann::json to_json(const TrainOptions& o) {
                      {"seed", o.seed},
                      {"validate_every", o.validate_every},
                      {"patience", o.patience}};
-  if (o.lora.share_a) out["share_a"] = true;  // absent otherwise: it must not change the keys of runs without it
+  // Absent otherwise: they must not change the keys of runs without them.
+  if (o.lora.share_a) out["share_a"] = true;
+  if (!o.kind.plain_lora()) out["kind"] = to_json(o.kind);
   return out;
 }
 

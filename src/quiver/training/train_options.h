@@ -6,7 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "quiver/adapter/adapter.h"
+#include "quiver/adapter/kinds.h"
 #include "quiver/data/batching.h"
 #include "quiver/data/join.h"
 
@@ -18,6 +18,7 @@ Schedule schedule_of_name(const std::string& name);
 
 struct TrainOptions {
   adapter::LoraOptions lora;
+  adapter::KindOptions kind;
   data::JoinOptions join;
 
   // What changes the result.
@@ -49,6 +50,9 @@ void check(const TrainOptions& options);
 
 /// Everything that changes the result, for expert.json and for telling whether a checkpoint belongs to a run.
 nlohmann::json to_json(const TrainOptions& options);
+nlohmann::json to_json(const data::JoinOptions& options);
+/// What an expert's signature (routing/signature.h) is made with: prompts of so many training rows, joined so.
+std::string signature_options(std::int64_t rows, const data::JoinOptions& join);
 
 /// The rate of step `step` (from 0) of `total`.
 double learning_rate_at(const TrainOptions& options, std::int64_t step, std::int64_t total);

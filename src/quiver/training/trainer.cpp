@@ -94,8 +94,9 @@ class Session {
     const auto own = request_.options.lora.share_a ? std::string("shared") : data.name;
     const auto seed =
         derive_seed(request_.options.seed, std::stoull(sha256_hex("init " + own).substr(0, 15), nullptr, 16));
-    const auto fresh =
-        request_.start ? *request_.start : adapter::make_lora(request_.model, request_.options.lora, seed);
+    const auto fresh = request_.start
+                           ? *request_.start
+                           : adapter::make_adapter(request_.model, request_.options.lora, request_.options.kind, seed);
     auto run = std::unique_ptr<Run>(new Run{ExpertJob(std::move(data), fresh, request_.options), key, folder, nullptr});
     read_checkpoint(folder, key, run->job);
     run->metrics = std::make_unique<MetricsFile>(folder, run->job.progress.step);
@@ -241,7 +242,8 @@ class Session {
       if (row.target_begin > 0) prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
     }
     if (prompts.empty()) return;
-    routing::write_signature(request_.library, data.name, routing::prompt_features(request_.model, prompts));
+    routing::write_signature(request_.library, data.name, routing::prompt_features(request_.model, prompts),
+                             signature_options(routing::kSignatureRows, request_.options.join));
   }
 
   const TrainRequest& request_;
@@ -264,9 +266,7 @@ double mean_loss(const model::LanguageModel& model, std::shared_ptr<const adapte
   }
   for (const auto& portion : portions(weighted, kPortion_tokens)) {
     const std::vector<TrainingRow> own(portion.size(), {expert, 0});
-    const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
-      return expert < 0 ? nullptr : bind_training_rows(bank, batch, own, 0.0);
-    };
+    const auto bind = expert < 0 ? model::BindExperts() : bind_training_rows(bank, own, 0.0);
     const auto pass = model::answer_pass(model, answer_rows(portion), bind);
     sum += weighted_loss(model, pass.hidden, portion).item<double>();
   }

@@ -8,15 +8,16 @@ namespace quiver::training {
 namespace {
 
 /// Adds dropout to what another source says.
-class WithDropout : public model::ExpertSource {
+class WithDropout : public model::PassingOn {
  public:
   WithDropout(std::unique_ptr<model::ExpertSource> source, double probability, std::vector<std::uint64_t> token_seeds)
-      : source_(std::move(source)),
+      : PassingOn(source.get()),
+        source_(std::move(source)),
         probability_(probability),
         token_seeds_(std::make_shared<const std::vector<std::uint64_t>>(std::move(token_seeds))) {}
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
-    auto uses = source_->at(sites, x);
+    auto uses = PassingOn::at(sites, x);
     for (auto& use : uses) {
       for (const auto& site : sites) {
         if (site.begin == use.out_begin)
@@ -34,20 +35,24 @@ class WithDropout : public model::ExpertSource {
 
 }  // namespace
 
-std::unique_ptr<model::ExpertSource> bind_training_rows(std::shared_ptr<const adapter::Bank> bank,
-                                                        const model::PackedBatch& batch,
-                                                        const std::vector<TrainingRow>& rows, double dropout) {
+model::BindExperts bind_training_rows(std::shared_ptr<const adapter::Bank> bank, std::vector<TrainingRow> rows,
+                                      double dropout) {
   std::vector<std::vector<ops::ExpertWeight>> pairs;
-  std::vector<std::uint64_t> token_seeds;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    pairs.push_back({{rows[i].expert, 1.0f}});
-    for (std::int64_t t = 0; t < batch.rows[i].count; ++t) {
-      token_seeds.push_back(derive_seed(rows[i].seed, static_cast<std::uint64_t>(t)));
+  for (const auto& row : rows) pairs.push_back({{row.expert, 1.0f}});
+  auto soft = routing::soft_prompts(*bank, pairs);
+  const auto bind = [bank, pairs, rows = std::move(rows), dropout](
+                        const model::PackedBatch& batch,
+                        const std::vector<std::size_t>&) -> std::unique_ptr<model::ExpertSource> {
+    auto source = routing::bind_rows(bank, batch, pairs);
+    if (dropout <= 0.0) return source;
+    std::vector<std::uint64_t> token_seeds;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      for (std::int64_t t = 0; t < batch.rows[i].count; ++t)
+        token_seeds.push_back(derive_seed(rows[i].seed, static_cast<std::uint64_t>(t)));
     }
-  }
-  auto source = routing::bind_rows(std::move(bank), batch, pairs);
-  if (dropout <= 0.0) return source;
-  return std::make_unique<WithDropout>(std::move(source), dropout, std::move(token_seeds));
+    return std::make_unique<WithDropout>(std::move(source), dropout, std::move(token_seeds));
+  };
+  return {bind, std::move(soft)};
 }
 
 }  // namespace quiver::training

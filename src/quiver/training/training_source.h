@@ -3,9 +3,10 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "quiver/adapter/bank.h"
-#include "quiver/model/packed_batch.h"
+#include "quiver/model/bind_experts.h"
 
 namespace quiver::training {
 
@@ -14,9 +15,8 @@ struct TrainingRow {
   std::uint64_t seed = 0;  ///< of its dropout masks
 };
 
-/// rows: one per row of the batch. dropout: probability, 0 for none.
-std::unique_ptr<model::ExpertSource> bind_training_rows(std::shared_ptr<const adapter::Bank> bank,
-                                                        const model::PackedBatch& batch,
-                                                        const std::vector<TrainingRow>& rows, double dropout);
+/// rows: one per row of the batches to come. dropout: probability, 0 for none.
+model::BindExperts bind_training_rows(std::shared_ptr<const adapter::Bank> bank, std::vector<TrainingRow> rows,
+                                      double dropout);
 
 }  // namespace quiver::training

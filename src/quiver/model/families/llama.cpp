@@ -6,17 +6,18 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/model/decoder.h"
-#include "quiver/model/families/fused_sites.h"
+#include "quiver/model/families/layer_parts.h"
 
 namespace quiver::model::llama {
 namespace {
 
-DecoderLayer load_layer(const DecoderConfig& c, std::int64_t index, WeightReader& reader, std::vector<Site>& sites) {
+DecoderLayer load_layer(const DecoderConfig& c, std::int64_t index, WeightReader& reader, std::vector<Site>& sites,
+                        std::vector<Norm>& norms) {
   const auto prefix = fmt::format("model.layers.{}.", index);
   const auto q = c.heads * c.head_width, kv = c.kv_heads * c.head_width;
   DecoderLayer layer;
-  layer.attention_norm = reader.take(prefix + "input_layernorm.weight", {c.hidden}).to(at::kFloat);
-  layer.mlp_norm = reader.take(prefix + "post_attention_layernorm.weight", {c.hidden}).to(at::kFloat);
+  layer.attention_norm = load_norm(prefix + "input_layernorm", c.hidden, index, reader, norms);
+  layer.mlp_norm = load_norm(prefix + "post_attention_layernorm", c.hidden, index, reader, norms);
   layer.query_key_value =
       load_sites(prefix, {{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}}, c.hidden,
                  c.attention_bias, index, reader, sites);
@@ -64,13 +65,16 @@ at::Tensor from_gguf_layout(const DecoderConfig& config, const std::string& name
 LanguageModel load(const DecoderConfig& config, WeightReader& reader, const std::string& where) {
   Decoder::Weights weights;
   std::vector<Site> sites;
+  std::vector<Norm> norms;
   weights.embedding = reader.take("model.embed_tokens.weight", {config.vocabulary, config.hidden}).contiguous();
-  for (std::int64_t i = 0; i < config.layers; ++i) weights.layers.push_back(load_layer(config, i, reader, sites));
-  weights.final_norm = reader.take("model.norm.weight", {config.hidden}).to(at::kFloat);
+  for (std::int64_t i = 0; i < config.layers; ++i)
+    weights.layers.push_back(load_layer(config, i, reader, sites, norms));
+  weights.final_norm = load_norm("model.norm", config.hidden, config.layers - 1, reader, norms);
   weights.head = config.tied_head ? weights.embedding
                                   : reader.take("lm_head.weight", {config.vocabulary, config.hidden}).contiguous();
   reader.check_all_taken(where);
-  return {std::make_shared<Decoder>(config, std::move(weights)), std::move(sites), reader.fingerprint()};
+  return {std::make_shared<Decoder>(config, std::move(weights)), std::move(sites), std::move(norms),
+          reader.fingerprint()};
 }
 
 }  // namespace quiver::model::llama

@@ -5,7 +5,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/model/families/config_fields.h"
-#include "quiver/model/families/fused_sites.h"
+#include "quiver/model/families/layer_parts.h"
 
 namespace quiver::model::t5 {
 namespace {
@@ -16,8 +16,8 @@ using nlohmann::json;
 class BlockReader {
  public:
   BlockReader(std::string prefix, std::int64_t layer, const EncoderDecoderConfig& config, WeightReader& reader,
-              std::vector<Site>& sites)
-      : prefix_(std::move(prefix)), layer_(layer), c_(config), reader_(reader), sites_(sites) {}
+              std::vector<Site>& sites, std::vector<Norm>& norms)
+      : prefix_(std::move(prefix)), layer_(layer), c_(config), reader_(reader), sites_(sites), norms_(norms) {}
 
   SelfAttention self_attention() {
     const auto own = next();
@@ -54,9 +54,7 @@ class BlockReader {
 
  private:
   std::string next() { return fmt::format("{}layer.{}.", prefix_, next_++); }
-  at::Tensor norm(const std::string& own) {
-    return reader_.take(own + "layer_norm.weight", {c_.hidden}).to(at::kFloat);
-  }
+  RmsNorm norm(const std::string& own) { return load_norm(own + "layer_norm", c_.hidden, layer_, reader_, norms_); }
   Linear linear(const std::string& own, const std::vector<SiteSpec>& specs, std::int64_t in) {
     return load_sites(own, specs, in, false, layer_, reader_, sites_);
   }
@@ -66,6 +64,7 @@ class BlockReader {
   const EncoderDecoderConfig& c_;
   WeightReader& reader_;
   std::vector<Site>& sites_;
+  std::vector<Norm>& norms_;
   int next_ = 0;
 };
 
@@ -125,25 +124,26 @@ EncoderDecoderConfig config_of_json(const json& config, const std::string& where
 LanguageModel load(EncoderDecoderConfig c, WeightReader& reader, const std::string& where) {
   EncoderDecoder::Weights w;
   std::vector<Site> sites;
+  std::vector<Norm> norms;
   w.embedding = reader.take("shared.weight", {c.vocabulary, c.hidden}).contiguous();
   const auto bias = [&](const std::string& stack) {
     return reader.take(stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight", {c.buckets, c.heads});
   };
   for (std::int64_t i = 0; i < c.encoder_layers; ++i) {
-    BlockReader block(fmt::format("encoder.block.{}.", i), i, c, reader, sites);
+    BlockReader block(fmt::format("encoder.block.{}.", i), i, c, reader, sites, norms);
     auto attention = block.self_attention();
     w.encoder.push_back({std::move(attention), block.feed_forward()});
   }
   for (std::int64_t i = 0; i < c.layers - c.encoder_layers; ++i) {
-    BlockReader block(fmt::format("decoder.block.{}.", i), c.encoder_layers + i, c, reader, sites);
+    BlockReader block(fmt::format("decoder.block.{}.", i), c.encoder_layers + i, c, reader, sites, norms);
     auto attention = block.self_attention();
     auto cross = block.cross_attention();
     w.decoder.push_back({std::move(attention), std::move(cross), block.feed_forward()});
   }
   w.encoder_bias = bias("encoder");
   w.decoder_bias = bias("decoder");
-  w.encoder_norm = reader.take("encoder.final_layer_norm.weight", {c.hidden}).to(at::kFloat);
-  w.decoder_norm = reader.take("decoder.final_layer_norm.weight", {c.hidden}).to(at::kFloat);
+  w.encoder_norm = load_norm("encoder.final_layer_norm", c.hidden, c.encoder_layers - 1, reader, norms);
+  w.decoder_norm = load_norm("decoder.final_layer_norm", c.hidden, c.layers - 1, reader, norms);
   c.tied_head = !reader.contains("lm_head.weight");
   w.head = c.tied_head ? w.embedding : reader.take("lm_head.weight", {c.vocabulary, c.hidden}).contiguous();
   // Copies of the embedding, and a bias of cross-attention that early checkpoints carry and nothing reads.
@@ -151,7 +151,7 @@ LanguageModel load(EncoderDecoderConfig c, WeightReader& reader, const std::stri
                            "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"})
     reader.ignore(name);
   reader.check_all_taken(where);
-  return {std::make_shared<EncoderDecoder>(c, std::move(w)), std::move(sites), reader.fingerprint()};
+  return {std::make_shared<EncoderDecoder>(c, std::move(w)), std::move(sites), std::move(norms), reader.fingerprint()};
 }
 
 }  // namespace quiver::model::t5

@@ -6,7 +6,9 @@
 // `...DenseReluDense`. Their layers are numbered through, the encoder's first.
 #pragma once
 
+#include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 
 #include "quiver/model/encoder_decoder.h"
 #include "quiver/model/model.h"
@@ -19,5 +21,10 @@ bool is_architecture(const std::string& name);
 EncoderDecoderConfig config_of_json(const nlohmann::json& config, const std::string& where);
 /// Takes every weight of the model from `reader`. The head is tied where the file has none.
 LanguageModel load(EncoderDecoderConfig config, WeightReader& reader, const std::string& where);
+
+/// Weights to start pre-training from, by name: normal, of standard deviation 1 for the embedding, (D W)^-1/2 for q,
+/// D^-1/2 for k, v and wi, (H W)^-1/2 for o, F^-1/2 for wo and D^-1/2 for relative biases; norms 1 (Raffel et al.,
+/// 2020).
+std::map<std::string, at::Tensor> random_weights(const EncoderDecoderConfig& config, std::uint64_t seed);
 
 }  // namespace quiver::model::t5

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loading the linear maps that read the same input as one.
+// Loading the parts of a layer: norms, and the linear maps that read the same input as one.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "quiver/model/linear.h"
+#include "quiver/model/norm.h"
 #include "quiver/model/weight_reader.h"
 
 namespace quiver::model {
@@ -18,5 +19,9 @@ struct SiteSpec {
 /// The maps `specs` of a layer, which all read `in` inputs, as one Linear; their sites are appended to `sites`.
 Linear load_sites(const std::string& layer_prefix, const std::vector<SiteSpec>& specs, std::int64_t in, bool bias,
                   std::int64_t layer, WeightReader& reader, std::vector<Site>& sites);
+
+/// The norm MODULE, whose weight is MODULE.weight; it is appended to `norms`.
+RmsNorm load_norm(const std::string& module, std::int64_t width, std::int64_t layer, WeightReader& reader,
+                  std::vector<Norm>& norms);
 
 }  // namespace quiver::model

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quiver/model/families/fused_sites.h"
+#include "quiver/model/families/layer_parts.h"
 
 #include <ATen/ops/cat.h>
 
@@ -21,6 +21,13 @@ Linear load_sites(const std::string& layer_prefix, const std::vector<SiteSpec>& 
   linear.weight = weights.size() == 1 ? weights[0].contiguous() : at::cat(weights, 0);
   if (bias) linear.bias = at::cat(biases, 0);
   return linear;
+}
+
+RmsNorm load_norm(const std::string& module, std::int64_t width, std::int64_t layer, WeightReader& reader,
+                  std::vector<Norm>& norms) {
+  RmsNorm out{reader.take(module + ".weight", {width}).to(at::kFloat), static_cast<std::int64_t>(norms.size())};
+  norms.push_back({module, width, layer, out.weight});
+  return out;
 }
 
 }  // namespace quiver::model

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/adapter/other_kinds.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "quiver/base/error.h"
+#include "quiver/tensor_io/safetensors.h"
+
+namespace quiver::adapter {
+namespace {
+
+using nlohmann::json;
+using Tensors = std::map<std::string, at::Tensor>;
+
+constexpr const char* kWeightsFile = "adapter_model.safetensors";
+constexpr const char* kConfigFile = "adapter_config.json";
+constexpr std::string_view kPrefix = "base_model.model.";
+constexpr const char* kPrompt = "prompt_embeddings";
+
+constexpr std::array<std::pair<const char*, ops::Nonlinearity>, 6> kNonlinearities{
+    {{"none", ops::Nonlinearity::none},
+     {"relu", ops::Nonlinearity::relu},
+     {"gelu", ops::Nonlinearity::gelu},
+     {"gelu_new", ops::Nonlinearity::gelu_tanh},
+     {"silu", ops::Nonlinearity::silu},
+     {"tanh", ops::Nonlinearity::tanh}}};
+
+/// The module of a key that ends in `suffix`; empty where it does not.
+std::string module_of(const std::string& key, std::string_view suffix) {
+  if (!key.starts_with(kPrefix) || !key.ends_with(suffix) || key.size() <= kPrefix.size() + suffix.size()) return "";
+  return key.substr(kPrefix.size(), key.size() - kPrefix.size() - suffix.size());
+}
+
+void check_known(const Tensors& left, const std::string& where) {
+  QUIVER_CHECK(left.empty(), unsupported, where, "{} tensors are of no kind known here, the first is '{}'", left.size(),
+               left.begin()->first);
+}
+
+/// Hands each tensor whose key ends in `suffix` to take(module, tensor), and out of `left`.
+template <typename Take>
+void take_all(Tensors& left, std::string_view suffix, Take take) {
+  for (auto next = left.begin(); next != left.end();) {
+    const auto module = module_of(next->first, suffix);
+    if (module.empty()) {
+      ++next;
+      continue;
+    }
+    take(module, next->second);
+    next = left.erase(next);
+  }
+}
+
+void take_prompt(Tensors& left, Adapter& out, const std::string& where) {
+  const auto found = left.find(kPrompt);
+  if (found == left.end()) return;
+  QUIVER_CHECK(found->second.dim() == 2 && found->second.size(0) >= 1, format, where, "'{}' is not [tokens, D]",
+               kPrompt);
+  out.soft_prompt = found->second;
+  left.erase(found);
+}
+
+Adapter ia3_of(Tensors left, const std::string& where) {
+  Adapter out;
+  take_all(left, ".ia3_l", [&](const std::string& module, const at::Tensor& t) {
+    const bool input = t.dim() == 2 && t.size(0) == 1;
+    QUIVER_CHECK(t.dim() == 2 && (input || t.size(1) == 1), format, where,
+                 "'{}': ia3_l is neither [out, 1] nor [1, in]", module);
+    (input ? out.extras[module].input_scale : out.extras[module].output_scale) = t.reshape({-1}).contiguous();
+  });
+  check_known(left, where);
+  return out;
+}
+
+Adapter norms_of(Tensors left, const std::string& where) {
+  Adapter out;
+  take_all(left, ".ln_tuning_layers.weight",
+           [&](const std::string& module, const at::Tensor& t) { out.norms[module] = t; });
+  check_known(left, where);
+  return out;
+}
+
+/// The options of all bottlenecks of a QUIVER folder.
+ops::Bottleneck bottleneck_of(const json& config, const std::string& where) {
+  const auto options = config.value("bottleneck", json::object());
+  QUIVER_CHECK(options.is_object(), format, where, "'bottleneck' is no object");
+  ops::Bottleneck out;
+  try {
+    out.scale = options.value("scale", 1.0);
+    out.after = options.value("after", true);
+    out.nonlinearity = nonlinearity_of_name(options.value("nonlinearity", std::string("relu")), where);
+  } catch (const json::exception&) {
+    fail(ErrorCode::format, where, "'bottleneck' is {}", options.dump().substr(0, 80));
+  }
+  return out;
+}
+
+/// Scale and, for what is said of an adapter, rank and alpha of its low-rank factors.
+void finish_factors(Adapter& out, const json& config, const std::string& where) {
+  const auto scales = config.value("scales", json::object());
+  for (auto& [site, f] : out.sites) {
+    const bool whole = f.a.defined() && f.b.defined() && f.a.dim() == 2 && f.b.dim() == 2 && f.a.size(0) == f.b.size(1);
+    QUIVER_CHECK(whole, format, where, "site '{}' lacks lora_A or lora_B, or they are not [r, in] and [out, r]", site);
+    const auto scale = scales.is_object() ? scales.value(site, json()) : json();
+    QUIVER_CHECK(scale.is_number(), format, where, "'scales' has no number for site '{}'", site);
+    f.scale = scale.get<double>();
+    out.options.rank = f.a.size(0);
+    out.options.alpha = f.scale * static_cast<double>(f.a.size(0));
+  }
+}
+
+Adapter own_of(Tensors left, const json& config, const std::string& where) {
+  Adapter out;
+  take_prompt(left, out, where);
+  take_all(left, ".lora_A.weight", [&](const std::string& site, const at::Tensor& t) { out.sites[site].a = t; });
+  take_all(left, ".lora_B.weight", [&](const std::string& site, const at::Tensor& t) { out.sites[site].b = t; });
+  finish_factors(out, config, where);
+  const auto options = bottleneck_of(config, where);
+  const auto part = [&](std::string_view suffix, at::Tensor ops::Bottleneck::*member) {
+    take_all(left, suffix, [&](const std::string& site, const at::Tensor& t) {
+      auto& own = out.extras[site].bottleneck;
+      if (!own) own = options;
+      (*own).*member = t;
+    });
+  };
+  part(".adapter.down.weight", &ops::Bottleneck::down);
+  part(".adapter.down.bias", &ops::Bottleneck::down_bias);
+  part(".adapter.up.weight", &ops::Bottleneck::up);
+  part(".adapter.up.bias", &ops::Bottleneck::up_bias);
+  take_all(left, ".input_scale", [&](const auto& site, const auto& t) { out.extras[site].input_scale = t; });
+  take_all(left, ".output_scale", [&](const auto& site, const auto& t) { out.extras[site].output_scale = t; });
+  take_all(left, ".bias", [&](const auto& site, const auto& t) { out.extras[site].bias = t; });
+  take_all(left, ".weight", [&](const auto& norm, const auto& t) { out.norms[norm] = t; });
+  check_known(left, where);
+  for (const auto& [site, extras] : out.extras) {
+    const auto& b = extras.bottleneck;
+    QUIVER_CHECK(!b || (b->down.defined() && b->up.defined() && b->down.dim() == 2 && b->up.dim() == 2), format, where,
+                 "the bottleneck at '{}' lacks adapter.down.weight or adapter.up.weight", site);
+  }
+  return out;
+}
+
+/// What the files of an adapter say.
+struct Folder {
+  json config;
+  Tensors tensors;
+};
+
+json config_of(const std::string& type, const std::string& base_model) {
+  return {
+      {"peft_type", type}, {"base_model_name_or_path", base_model}, {"inference_mode", true}, {"task_type", nullptr}};
+}
+
+std::vector<std::string> modules(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
+
+bool only_ia3(const Adapter& a) {
+  if (!a.sites.empty() || !a.norms.empty() || a.soft_prompt.defined()) return false;
+  return std::all_of(a.extras.begin(), a.extras.end(), [](const auto& entry) {
+    const auto& e = entry.second;
+    return !e.bias.defined() && !e.bottleneck && e.input_scale.defined() != e.output_scale.defined();
+  });
+}
+
+Folder ia3_folder(const Adapter& adapter, const std::string& base_model) {
+  Folder out{config_of("IA3", base_model), {}};
+  std::set<std::string> targets, inputs;
+  for (const auto& [site, e] : adapter.extras) {
+    targets.insert(site);
+    if (e.input_scale.defined()) inputs.insert(site);
+    out.tensors[std::string(kPrefix) + site + ".ia3_l"] =
+        e.input_scale.defined() ? e.input_scale.unsqueeze(0) : e.output_scale.unsqueeze(1);
+  }
+  out.config["target_modules"] = modules(targets);
+  out.config["feedforward_modules"] = modules(inputs);
+  out.config["init_ia3_weights"] = true;
+  return out;
+}
+
+Folder prompt_folder(const Adapter& adapter, const std::string& base_model) {
+  Folder out{config_of("PROMPT_TUNING", base_model), {{kPrompt, adapter.soft_prompt}}};
+  out.config["num_virtual_tokens"] = adapter.soft_prompt.size(0);
+  out.config["token_dim"] = adapter.soft_prompt.size(1);
+  out.config["num_transformer_submodules"] = 1;
+  out.config["prompt_tuning_init"] = "RANDOM";
+  return out;
+}
+
+Folder norms_folder(const Adapter& adapter, const std::string& base_model) {
+  Folder out{config_of("LN_TUNING", base_model), {}};
+  std::set<std::string> targets;
+  for (const auto& [norm, weight] : adapter.norms) {
+    targets.insert(norm);
+    out.tensors[std::string(kPrefix) + norm + ".ln_tuning_layers.weight"] = weight;
+  }
+  out.config["target_modules"] = modules(targets);
+  return out;
+}
+
+Folder own_folder(const Adapter& adapter, const std::string& base_model) {
+  Folder out{config_of("QUIVER", base_model), {}};
+  const auto put = [&](const std::string& module, const char* suffix, const at::Tensor& t) {
+    if (t.defined()) out.tensors[std::string(kPrefix) + module + suffix] = t;
+  };
+  for (const auto& [site, f] : adapter.sites) {
+    put(site, ".lora_A.weight", f.a);
+    put(site, ".lora_B.weight", f.b);
+    out.config["scales"][site] = f.scale;
+  }
+  for (const auto& [site, e] : adapter.extras) {
+    put(site, ".input_scale", e.input_scale);
+    put(site, ".output_scale", e.output_scale);
+    put(site, ".bias", e.bias);
+    if (!e.bottleneck) continue;
+    const auto& b = *e.bottleneck;
+    put(site, ".adapter.down.weight", b.down);
+    put(site, ".adapter.down.bias", b.down_bias);
+    put(site, ".adapter.up.weight", b.up);
+    put(site, ".adapter.up.bias", b.up_bias);
+    const auto name = std::find_if(kNonlinearities.begin(), kNonlinearities.end(),
+                                   [&](const auto& entry) { return entry.second == b.nonlinearity; });
+    const json options{{"scale", b.scale}, {"after", b.after}, {"nonlinearity", name->first}};
+    QUIVER_CHECK(!out.config.contains("bottleneck") || out.config["bottleneck"] == options, unsupported, "adapter",
+                 "bottlenecks of different scale, place or nonlinearity in one adapter");
+    out.config["bottleneck"] = options;
+  }
+  for (const auto& [norm, weight] : adapter.norms) put(norm, ".weight", weight);
+  if (adapter.soft_prompt.defined()) out.tensors[kPrompt] = adapter.soft_prompt;
+  return out;
+}
+
+Folder folder_of(const Adapter& adapter, const std::string& base_model) {
+  if (only_ia3(adapter)) return ia3_folder(adapter, base_model);
+  const bool bare = adapter.sites.empty() && adapter.extras.empty();
+  if (bare && adapter.norms.empty()) return prompt_folder(adapter, base_model);
+  if (bare && !adapter.soft_prompt.defined()) return norms_folder(adapter, base_model);
+  return own_folder(adapter, base_model);
+}
+
+}  // namespace
+
+ops::Nonlinearity nonlinearity_of_name(const std::string& name, const std::string& where) {
+  const auto found = std::find_if(kNonlinearities.begin(), kNonlinearities.end(),
+                                  [&](const auto& entry) { return name == entry.first; });
+  QUIVER_CHECK(found != kNonlinearities.end(), unsupported, where,
+               "nonlinearity '{}', expected none, relu, gelu, gelu_new, silu or tanh", name);
+  return found->second;
+}
+
+std::optional<Adapter> read_other_kind(const fs::path& folder) {
+  const auto path = folder / kConfigFile;
+  if (!fs::exists(path)) return std::nullopt;
+  const auto config = json::parse(read_file(path, 1 << 24), nullptr, false);
+  if (!config.is_object()) return std::nullopt;
+  const auto type = config.value("peft_type", json());
+  if (!type.is_string() || type == "LORA") return std::nullopt;
+  const std::set<std::string> known{"IA3", "PROMPT_TUNING", "LN_TUNING", "QUIVER"};
+  if (!known.contains(type.get<std::string>())) return std::nullopt;
+  const auto where = (folder / kWeightsFile).string();
+  QUIVER_CHECK(fs::exists(folder / kWeightsFile), not_found, folder.string(), "no {} in it", kWeightsFile);
+  const auto file = tensor_io::open_safetensors(folder / kWeightsFile);
+  Tensors tensors;
+  for (const auto& [name, info] : file->tensors()) {
+    auto tensor = file->load(name);
+    QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", name,
+                 info.stored_dtype);
+    tensors[name] = tensor.to(at::kFloat);
+  }
+  QUIVER_CHECK(!tensors.empty(), format, where, "the file holds no tensors");
+  if (type == "IA3") return ia3_of(std::move(tensors), where);
+  if (type == "LN_TUNING") return norms_of(std::move(tensors), where);
+  if (type == "QUIVER") return own_of(std::move(tensors), config, where);
+  Adapter out;
+  take_prompt(tensors, out, where);
+  check_known(tensors, where);
+  return out;
+}
+
+void write_other_kind(const fs::path& folder, const Adapter& adapter, const std::string& base_model) {
+  auto files = folder_of(adapter, base_model);
+  for (auto& [name, tensor] : files.tensors) tensor = tensor.detach().to(at::kFloat).contiguous();
+  tensor_io::write_safetensors(folder / kWeightsFile, files.tensors, {{"format", "pt"}});
+  write_file_atomically(folder / kConfigFile, files.config.dump(2) + "\n");
+}
+
+}  // namespace quiver::adapter

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Adapters that are not LoRA alone, as folders of adapter_config.json and adapter_model.safetensors.
+//
+// PEFT's own files where PEFT has the kind: IA3 (MODULE.ia3_l [out, 1], or [1, in] where the input is scaled),
+// PROMPT_TUNING (prompt_embeddings [m, D]), LN_TUNING (MODULE.ln_tuning_layers.weight [D]). Any other kind, and any
+// that are several at once, are kept under peft_type QUIVER, whose tensors are, after `base_model.model.` + module
+// path,
+//   .lora_A.weight [R, in], .lora_B.weight [out, R]     .input_scale [in], .output_scale [out], .bias [out]
+//   .adapter.down.weight [M, in or out], .adapter.down.bias [M], .adapter.up.weight [out, M], .adapter.up.bias [out]
+//   .weight [D] of a norm                               and prompt_embeddings [m, D]
+// and whose configuration says `scales` (alpha / rank by module) and `bottleneck` {nonlinearity, scale, after}.
+#pragma once
+
+#include <optional>
+
+#include "quiver/adapter/adapter.h"
+#include "quiver/base/files.h"
+
+namespace quiver::adapter {
+
+/// none, relu, gelu, gelu_new (the tanh form), silu, tanh. Throws Error{unsupported}.
+ops::Nonlinearity nonlinearity_of_name(const std::string& name, const std::string& where);
+
+/// Nothing where the folder's peft_type is LORA or missing. Throws Error{format|unsupported|mismatch}.
+std::optional<Adapter> read_other_kind(const fs::path& folder);
+/// Writes both files into `folder`, which exists.
+void write_other_kind(const fs::path& folder, const Adapter& adapter, const std::string& base_model);
+
+}  // namespace quiver::adapter

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/model/trainable_model.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros_like.h>
+
+#include "quiver/base/error.h"
+#include "quiver/base/files.h"
+#include "quiver/model/families/t5.h"
+#include "quiver/model/load.h"
+#include "quiver/tensor_io/safetensors.h"
+
+namespace quiver::model {
+namespace {
+
+/// Tensors that are in memory already.
+class InMemory : public tensor_io::TensorSource {
+ public:
+  explicit InMemory(const std::map<std::string, at::Tensor>& tensors) : tensors_(tensors) {
+    for (const auto& [name, t] : tensors)
+      infos_[name] = {t.sizes().vec(), "F32", static_cast<std::uint64_t>(t.numel()) * sizeof(float)};
+  }
+  const std::map<std::string, tensor_io::TensorInfo>& tensors() const override { return infos_; }
+  at::Tensor load(const std::string& name) const override { return tensors_.at(name); }
+  const void* stored_bytes(const std::string& name) const override { return tensors_.at(name).const_data_ptr(); }
+
+ private:
+  const std::map<std::string, at::Tensor>& tensors_;
+  std::map<std::string, tensor_io::TensorInfo> infos_;
+};
+
+}  // namespace
+
+TrainableModel::TrainableModel(nlohmann::json config, const std::map<std::string, at::Tensor>& start)
+    : config_(std::move(config)) {
+  std::vector<at::Tensor> flat;
+  for (const auto& [name, t] : start) flat.push_back(t.to(at::kFloat).reshape({-1}));
+  parameters = at::cat(flat, 0);
+  gradient = at::zeros_like(parameters);
+  std::int64_t begin = 0;
+  for (const auto& [name, t] : start) {
+    auto view = parameters.narrow(0, begin, t.numel()).view(t.sizes()).set_requires_grad(true);
+    view.mutable_grad() = gradient.narrow(0, begin, t.numel()).view(t.sizes());
+    weights_.emplace(name, std::move(view));
+    begin += t.numel();
+  }
+}
+
+TrainableModel TrainableModel::open(const fs::path& folder) {
+  const auto path = folder / "config.json";
+  auto config = nlohmann::json::parse(read_file(path, 1 << 24), nullptr, false);
+  QUIVER_CHECK(config.is_object(), format, path.string(), "expected a JSON object");
+  const auto source = tensor_io::open_safetensors_folder(folder);
+  std::map<std::string, at::Tensor> start;
+  for (const auto& [name, info] : source->tensors()) start[name] = source->load(name);
+  return {std::move(config), start};
+}
+
+TrainableModel TrainableModel::create(nlohmann::json config, std::uint64_t seed) {
+  const auto architecture = architecture_of(config, "config");
+  QUIVER_CHECK(t5::is_architecture(architecture), unsupported, "pretrain",
+               "architecture '{}', expected T5ForConditionalGeneration", architecture);
+  const auto start = t5::random_weights(t5::config_of_json(config, "config"), seed);
+  return {std::move(config), start};
+}
+
+LanguageModel TrainableModel::model() const {
+  WeightReader reader(std::make_shared<InMemory>(weights_), at::kFloat);
+  reader.skip_fingerprint();
+  return load_architecture(config_, reader, "model under training");
+}
+
+void TrainableModel::save(const fs::path& folder) const {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, view] : weights_) tensors[name] = view.detach();
+  tensor_io::write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
+  write_file_atomically(folder / "config.json", config_.dump(2) + "\n");
+}
+
+}  // namespace quiver::model

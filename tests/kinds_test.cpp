@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Adapters that are not LoRA, against PEFT and plain PyTorch (tools/goldens/kinds_golden.py): outputs, gradients,
+// files.
+#include "quiver/adapter/kinds.h"
+
+#include <ATen/TensorOperators.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "quiver/adapter/bank.h"
+#include "quiver/adapter/other_kinds.h"
+#include "quiver/adapter/peft.h"
+#include "quiver/base/error.h"
+#include "quiver/model/answer_pass.h"
+#include "quiver/model/load.h"
+#include "quiver/routing/constant_router.h"
+#include "quiver/tensor_io/safetensors.h"
+#include "quiver/training/row_loss.h"
+#include "quiver/training/training_source.h"
+
+namespace quiver {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+fs::path golden(const std::string& name) { return fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / name; }
+
+Ids ids_of(const at::Tensor& tensor) {
+  const auto wide = tensor.to(at::kLong).contiguous();
+  return {wide.const_data_ptr<std::int64_t>(), wide.const_data_ptr<std::int64_t>() + wide.numel()};
+}
+
+double distance(const at::Tensor& got, const at::Tensor& expected) {
+  EXPECT_EQ(got.sizes(), expected.sizes());
+  const auto spread = (expected.max() - expected.min()).clamp_min(1e-12).item<double>();
+  return (got.to(at::kDouble) - expected.to(at::kDouble)).abs().max().item<double>() / spread;
+}
+
+struct Case {
+  const char* name;
+  const char* model;
+};
+
+class Kinds : public testing::TestWithParam<Case> {
+ protected:
+  Kinds()
+      : model_(model::load_model(golden(GetParam().model), at::kFloat)),
+        adapter_(adapter::read_peft(golden("kinds") / GetParam().name)),
+        file_(tensor_io::open_safetensors(golden("kinds/golden.safetensors"))) {
+    const auto rows = tensor_io::open_safetensors(golden(GetParam().model) / "golden.safetensors");
+    const bool two_stacks = model_.config().encoder_decoder();
+    for (int n = 0; n < 3; ++n) {
+      auto& row = rows_.emplace_back();
+      row.ids = ids_of(rows->load("ids." + std::to_string(n)));
+      row.target_begin = two_stacks ? static_cast<std::int32_t>(row.ids.size()) : 1;
+      if (!two_stacks) continue;
+      const auto answer = ids_of(rows->load("decoder_ids." + std::to_string(n)));
+      row.ids.insert(row.ids.end(), answer.begin() + 1, answer.end());
+    }
+    for (const auto& row : rows_) targets_ += static_cast<double>(row.ids.size()) - row.target_begin;
+  }
+
+  at::Tensor expected(const std::string& name) const { return file_->load(std::string(GetParam().name) + "." + name); }
+
+  model::AnswerPass pass(const adapter::Adapter& adapter, std::vector<training::WeightedRow>& weighted) const {
+    auto bank = std::make_shared<adapter::Bank>(model_);
+    bank->add("own", adapter);
+    for (const auto& row : rows_) weighted.push_back({&row, 1.0 / targets_});
+    const auto bind = training::bind_training_rows(bank, std::vector<training::TrainingRow>(rows_.size()), 0.0);
+    return model::answer_pass(model_, training::answer_rows(weighted), bind);
+  }
+
+  /// Logits that predict the rows' targets, a row's all but the last of the golden ones.
+  void check_logits(const adapter::Adapter& adapter) const {
+    const c10::AutoGradMode no_gradient(false);
+    std::vector<training::WeightedRow> weighted;
+    const auto logits = model_.logits(pass(adapter, weighted).hidden);
+    std::int64_t begin = 0;
+    for (std::size_t n = 0; n < 3; ++n) {
+      const auto own = expected("logits." + std::to_string(n));
+      const auto count = static_cast<std::int64_t>(rows_[n].ids.size()) - rows_[n].target_begin;
+      EXPECT_LT(distance(logits.narrow(0, begin, count), own.narrow(0, own.size(0) - 1 - count, count)), 2e-5) << n;
+      begin += count;
+    }
+  }
+
+  model::LanguageModel model_;
+  adapter::Adapter adapter_;
+  std::shared_ptr<const tensor_io::TensorSource> file_;
+  std::vector<data::TokenRow> rows_;
+  double targets_ = 0;
+};
+
+TEST_P(Kinds, OutputsEqualTheReference) { check_logits(adapter_); }
+
+TEST_P(Kinds, GradientsEqualTheReference) {
+  adapter::for_each_tensor(adapter_, [](at::Tensor& t) { t.set_requires_grad(true); });
+  std::vector<training::WeightedRow> weighted;
+  const auto own = pass(adapter_, weighted);
+  const auto loss = training::weighted_loss(model_, own.hidden, weighted);
+  EXPECT_NEAR(loss.item<double>(), expected("loss").item<double>(), 1e-5);
+  loss.backward();
+  // The gradients, written as an adapter is, have the keys that the reference gave them.
+  auto gradients = adapter_;
+  adapter::for_each_tensor(gradients, [](at::Tensor& t) { t = t.grad(); });
+  const auto folder = fs::temp_directory_path() / fmt::format("quiver-kinds-{}", getpid());
+  fs::create_directories(folder);
+  adapter::write_peft(folder, gradients, "tiny");
+  const auto written = tensor_io::open_safetensors(folder / "adapter_model.safetensors");
+  for (const auto& [key, info] : written->tensors())
+    EXPECT_LT(distance(written->load(key), expected("grad." + key)), 1e-4) << key;
+  fs::remove_all(folder);
+}
+
+TEST_P(Kinds, WrittenAndReadItIsTheSame) {
+  const auto folder = fs::temp_directory_path() / fmt::format("quiver-kinds-{}", getpid());
+  fs::create_directories(folder);
+  adapter::write_peft(folder, adapter_, "tiny");
+  EXPECT_EQ(adapter::identity(adapter::read_peft(folder)), adapter::identity(adapter_));
+  // The same tensors under the same keys as the reference wrote.
+  const auto ours = tensor_io::open_safetensors(folder / "adapter_model.safetensors");
+  const auto theirs = tensor_io::open_safetensors(golden("kinds") / GetParam().name / "adapter_model.safetensors");
+  ASSERT_EQ(ours->tensors().size(), theirs->tensors().size());
+  for (const auto& [key, info] : theirs->tensors()) EXPECT_TRUE(at::equal(ours->load(key), theirs->load(key))) << key;
+  fs::remove_all(folder);
+}
+
+TEST_P(Kinds, RowsUnderOtherExpertsDoNotFeelIt) {
+  if (adapter_.soft_prompt.defined()) GTEST_SKIP() << "prompts are a row's own by construction";
+  const c10::AutoGradMode no_gradient(false);
+  auto bank = std::make_shared<adapter::Bank>(model_);
+  bank->add("own", adapter_);
+  std::vector<training::WeightedRow> weighted;
+  for (const auto& row : rows_) weighted.push_back({&row, 1.0});
+  const auto rows = training::answer_rows(weighted);
+  const auto under = [&](const std::vector<std::vector<ops::ExpertWeight>>& pairs) {
+    return model::answer_pass(model_, rows,
+                              [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+                                return routing::bind_rows(bank, batch, pairs);
+                              })
+        .hidden;
+  };
+  const auto mixed = under({{}, {{0, 1.0f}}, {}}), base = under({{}, {}, {}}),
+             own = under({{{0, 1.0f}}, {{0, 1.0f}}, {{0, 1.0f}}});
+  const auto first = static_cast<std::int64_t>(rows[0].answer.size()),
+             second = static_cast<std::int64_t>(rows[1].answer.size());
+  EXPECT_LT(distance(mixed.narrow(0, 0, first), base.narrow(0, 0, first)), 1e-5);
+  EXPECT_LT(distance(mixed.narrow(0, first, second), own.narrow(0, first, second)), 1e-5);
+  // Weight 0 is the base model, half of an expert is neither.
+  const auto none = under({{{0, 0.0f}}, {{0, 0.0f}}, {{0, 0.0f}}});
+  EXPECT_LT(distance(none, base), 1e-5);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Kinds,
+                         testing::Values(Case{"ia3", "llama_untied"}, Case{"prompt", "llama_untied"},
+                                         Case{"norms", "llama_untied"}, Case{"series", "llama_untied"},
+                                         Case{"beside", "llama_untied"}, Case{"t5_ia3", "t5/v11"}),
+                         [](const auto& p) { return p.param.name; });
+
+TEST(NewAdapters, StartWhereNothingChanges) {
+  for (const auto* name : {"llama_untied", "t5/v10"}) {
+    const auto model = model::load_model(golden(name), at::kFloat);
+    adapter::KindOptions options;
+    options.kinds = {adapter::Kind::lora, adapter::Kind::ia3, adapter::Kind::bitfit, adapter::Kind::norms};
+    const auto adapter = adapter::make_adapter(model, {}, options, 3);
+    auto bank = std::make_shared<adapter::Bank>(model);
+    bank->add("new", adapter);
+    const c10::AutoGradMode no_gradient(false);
+    const Ids ids{5, 9, 20};
+    const auto batch = model::pack({{ids, nullptr, true}});
+    const auto source = routing::bind_rows(bank, batch, {{{0, 1.0f}}});
+    EXPECT_LT(distance(model.forward(batch, source.get()), model.forward(batch, nullptr)), 1e-6) << name;
+  }
+}
+
+TEST(NewAdapters, UnknownKindsAndTargetsAreRefused) {
+  const auto model = model::load_model(golden("llama_untied"), at::kFloat);
+  EXPECT_THROW(adapter::kind_of_name("lore"), Error);
+  adapter::KindOptions options;
+  options.kinds = {adapter::Kind::bottleneck};
+  options.targets = {"nothing"};
+  EXPECT_THROW(adapter::make_adapter(model, {}, options, 1), Error);
+  options.targets = {};
+  options.kinds = {adapter::Kind::bottleneck, adapter::Kind::parallel};
+  EXPECT_THROW(adapter::make_adapter(model, {}, options, 1), Error);
+}
+
+TEST(Banks, RefuseWhatDoesNotFitOtherKindsToo) {
+  const auto model = model::load_model(golden("llama_untied"), at::kFloat);
+  adapter::Bank bank(model);
+  adapter::Adapter wrong;
+  wrong.norms["model.layers.0.input_layernorm"] = at::ones({31});
+  EXPECT_THROW(bank.add("a", wrong), Error);
+  wrong.norms = {{"model.layers.0.no_such_norm", at::ones({32})}};
+  EXPECT_THROW(bank.add("a", wrong), Error);
+  wrong.norms.clear();
+  wrong.extras["model.layers.0.mlp.down_proj"].bias = at::ones({31});
+  EXPECT_THROW(bank.add("a", wrong), Error);
+  wrong.extras.clear();
+  wrong.soft_prompt = at::ones({4, 31});
+  EXPECT_THROW(bank.add("a", wrong), Error);
+  EXPECT_EQ(bank.size(), 0);
+}
+
+}  // namespace
+}  // namespace quiver

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// `quiver prepare` as a user meets it: what is prepared is kept by expert and options, and computed when either is new.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <optional>
+
+#include "quiver/base/strings.h"
+#include "quiver/library/library.h"
+#include "quiver/model/load.h"
+#include "quiver/model/test_small_model.h"
+
+namespace quiver {
+namespace {
+
+using nlohmann::json;
+
+class PrepareVerb : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::remove_all(folder_);
+    model::write_small_model(folder_ / "model");
+    model_.emplace(model::load_model(folder_ / "model", at::kFloat));
+    for (const std::string task : {"red", "green", "blue"})
+      model::write_small_task(folder_ / "tasks" / (task + ".jsonl"), task);
+    add("red");
+    add("green");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  /// A random expert of a task.
+  void add(const std::string& task) const {
+    adapter::LoraOptions options;
+    options.rank = 2;
+    library::ExpertInfo info;
+    info.name = "expert-of-" + task;
+    info.tasks = {task};
+    info.base_fingerprint = model_->fingerprint();
+    library::Library::open_or_create(folder_ / "library", "small", model_->fingerprint())
+        .save(info, adapter::make_lora(*model_, options, task.size()), false);
+  }
+  /// How many experts each of the routes was prepared for.
+  std::vector<json> prepare(const std::string& more) const {
+    const auto command = std::string(QUIVER_BINARY) + " prepare --json --threads 1 --dtype float32 --model " +
+                         (folder_ / "model").string() + " --library " + (folder_ / "library").string() + " --task " +
+                         (folder_ / "tasks").string() + " " + more + " 2>" + (folder_ / "errors.txt").string();
+    FILE* pipe = popen(command.c_str(), "r");
+    std::string output;
+    std::array<char, 4096> buffer;
+    while (const auto n = fread(buffer.data(), 1, buffer.size(), pipe)) output.append(buffer.data(), n);
+    EXPECT_EQ(WEXITSTATUS(pclose(pipe)), 0) << read_file(folder_ / "errors.txt");
+    std::vector<json> out;
+    for (const auto& line : split(trim(output), '\n')) out.push_back(json::parse(line)["prepared"]);
+    return out;
+  }
+  /// The bytes of every file of a kind, by name.
+  std::map<std::string, std::string> derived(const std::string& kind) const {
+    std::map<std::string, std::string> out;
+    for (const auto& entry : fs::directory_iterator(folder_ / "library/derived" / kind))
+      out[entry.path().filename().string()] = read_file(entry.path());
+    return out;
+  }
+
+  const fs::path folder_ = fs::temp_directory_path() / ("quiver_prepare_verb_" + std::to_string(getpid()));
+  std::optional<model::LanguageModel> model_;
+};
+
+TEST_F(PrepareVerb, OtherOptionsAreComputedTheSameOnesAreNot) {
+  const std::string all = "--route average-activation --route phatgoose:steps=1 --route auto";
+  EXPECT_EQ(prepare(all), (std::vector<json>{2, 2, 2}));
+  const auto last = derived("average-activation"), gates = derived("phatgoose"), signatures = derived("signature");
+  EXPECT_EQ(last.size(), 2u);
+  EXPECT_EQ(prepare(all + " --route average-activation:token=last --route ariadne --route lorauter"),
+            (std::vector<json>{0, 0, 0, 0, 0, 0}))
+      << "a default by its name is the same, and so are routes that share their data";
+  EXPECT_EQ(derived("average-activation"), last);
+  EXPECT_EQ(prepare("--limit 3 --route average-activation:token=mean --route phatgoose:steps=2 --route auto"),
+            (std::vector<json>{2, 2, 2}));
+  EXPECT_EQ(derived("average-activation").size(), 2u) << "in the place of those before";
+  for (const auto& [name, bytes] : last) EXPECT_NE(derived("average-activation").at(name), bytes) << name;
+  for (const auto& [name, bytes] : gates) EXPECT_NE(derived("phatgoose").at(name), bytes) << name;
+  for (const auto& [name, bytes] : signatures) EXPECT_NE(derived("signature").at(name), bytes) << name;
+  EXPECT_EQ(prepare(all), (std::vector<json>{2, 2, 2}));
+  EXPECT_EQ(derived("average-activation"), last) << "and back";
+}
+
+TEST_F(PrepareVerb, ANewExpertAloneIsComputedAndAllAreWhenAsked) {
+  prepare("--route average-activation --route auto");
+  const auto before = derived("average-activation");
+  add("blue");
+  EXPECT_EQ(prepare("--route average-activation --route auto"), (std::vector<json>{1, 1}));
+  const auto after = derived("average-activation");
+  EXPECT_EQ(after.size(), 3u);
+  for (const auto& [name, bytes] : before) EXPECT_EQ(after.at(name), bytes) << name;
+  // Other rows under the same options: known only to who asks for it.
+  model::write_small_task(folder_ / "tasks/red.jsonl", "scarlet");
+  EXPECT_EQ(prepare("--route average-activation"), (std::vector<json>{0}));
+  EXPECT_EQ(prepare("--again --route average-activation --route auto"), (std::vector<json>{3, 3}));
+  EXPECT_NE(derived("average-activation"), after);
+}
+
+}  // namespace
+}  // namespace quiver
