@@ -148,7 +148,7 @@ void CharacterMap::append_graphemes(std::string_view text, std::string& out) con
   for (std::size_t at = 0; at < text.size();) {
     auto plain = at;
     while (plain + 1 < text.size() && is_ascii(text[plain]) && is_ascii(text[plain + 1]) &&
-           plain_[static_cast<std::size_t>(text[plain])]) {
+           plain_[static_cast<unsigned char>(text[plain])]) {
       ++plain;
     }
     out += text.substr(at, plain - at);
