@@ -61,7 +61,6 @@ adapter::Bank sources_of(const routing::RouteSpec& spec, const PemtRun& run) {
   return bank;
 }
 
-/// `a=x,b=y` is one setting a word; `sources=a,b` holds commas of its own.
 void report(const PemtRun& run, const std::string& name, const routing::Pemt& pemt,
             const training::RoutedResult& result) {
   const nlohmann::json figures{{"router", name},
