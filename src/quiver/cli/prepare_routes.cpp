@@ -225,11 +225,12 @@ std::vector<routing::PlaceStates> moa_states(const RouteSpec& spec, const Prepar
 }
 
 json prepare_moa(const RouteSpec& spec, const PrepareData& d) {
-  spec.check_options({"places", "pooling", "depth", "width", "weight_decay", "steps"});
+  spec.check_options({"places", "pooling", "forcing", "depth", "width", "weight_decay", "steps"});
   routing::MoaShape shape;
   shape.places =
       static_cast<routing::MoaPlaces>(routing::choice_of(spec, "places", {"layer", "site", "once"}, "layer"));
   shape.pooling = static_cast<routing::Pooling>(routing::choice_of(spec, "pooling", {"last", "mean", "first"}, "last"));
+  shape.forced = routing::choice_of(spec, "forcing", {"base", "expert"}, "base") == 1;
   routing::DomainClassifierOptions options;
   options.depth = static_cast<int>(spec.number("depth", options.depth));
   options.width = static_cast<std::int64_t>(spec.number("width", static_cast<double>(options.width)));

@@ -96,7 +96,7 @@ std::unique_ptr<Router> moa_router(const SavedRouter& saved, const RouteSpec& sp
   MoaShape shape;
   auto classifiers = read_moa(saved, shape);
   MoaOptions options;
-  options.vote = static_cast<Vote>(choice_of(spec, "vote", {"own", "first", "majority", "sum"}, "own"));
+  options.vote = static_cast<Vote>(choice_of(spec, "vote", {"own", "first", "majority", "sum"}, "sum"));
   options.abstain = spec.number("abstain", 0.0);
   QUIVER_CHECK(options.abstain >= 0 && options.abstain <= 1, usage, "--route " + spec.text,
                "abstain={}, expected a probability", options.abstain);

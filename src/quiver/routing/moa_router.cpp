@@ -79,7 +79,8 @@ class Chooser : public model::ExpertSource {
     if (place_.once() && place != place_.middle()) return {};
     auto found = chosen_.find(place);
     if (found == chosen_.end()) found = chosen_.emplace(place, choose_(place, pooled(x, batch_, shape_.pooling))).first;
-    return place_.once() ? std::vector<ops::SiteUse>{} : uses_of(*bank_, sites, batch_, found->second, combine_);
+    return shape_.forced && !place_.once() ? uses_of(*bank_, sites, batch_, found->second, combine_)
+                                           : std::vector<ops::SiteUse>{};
   }
 
  private:

@@ -21,7 +21,7 @@ namespace quiver::routing {
 enum class MoaPlaces {
   layer,  ///< each layer that prompts pass
   site,   ///< each input of linear maps (q, k and v share theirs)
-  once,   ///< the middle layer alone, under the base model; it speaks for all
+  once,   ///< the middle layer alone; it speaks for all
 };
 /// How a prompt's states become one.
 enum class Pooling { last, mean, first };
@@ -36,6 +36,7 @@ enum class Vote {
 struct MoaShape {
   MoaPlaces places = MoaPlaces::layer;
   Pooling pooling = Pooling::last;
+  bool forced = false;  ///< prompts run under experts, the right ones in fitting and those chosen in use
 };
 
 /// A place by what it is known by: a layer's number, or the number of the first site that shares an input.
@@ -43,14 +44,13 @@ using Classifiers = std::map<std::int64_t, DomainClassifier>;
 /// Pooled states of prompts, [N, F] by place.
 using PlaceStates = std::map<std::int64_t, at::Tensor>;
 
-/// The states of each prompt at each place. Row i runs under expert experts[i]; MoaPlaces::once runs under the base
-/// model.
+/// The states of each prompt at each place. Where the shape is forced, row i runs under expert experts[i].
 PlaceStates moa_features(const model::LanguageModel& model, const std::shared_ptr<const adapter::Bank>& bank,
                          const MoaShape& shape, const std::vector<std::vector<std::int32_t>>& prompts,
                          const std::vector<std::int64_t>& experts);
 
 struct MoaOptions {
-  Vote vote = Vote::own;
+  Vote vote = Vote::sum;
   /// A choice of less probability than this (for a majority: of fewer places) is the base model's. 0: never.
   double abstain = 0.0;
   ops::Combine combine = ops::Combine::outputs;

@@ -97,7 +97,7 @@ class Moa : public WithBank {
 TEST_F(Moa, StatesUnderTheRightExpertEqualPeft) {
   const std::vector<std::int64_t> experts{0, 1, 0};
   for (const auto pooling : {Pooling::last, Pooling::mean}) {
-    const auto states = moa_features(model_, bank_, {MoaPlaces::layer, pooling}, prompts_, experts);
+    const auto states = moa_features(model_, bank_, {MoaPlaces::layer, pooling, true}, prompts_, experts);
     ASSERT_EQ(states.size(), 2u);
     for (const auto& [layer, own] : states) {
       for (std::int64_t n = 0; n < 3; ++n) {
@@ -108,8 +108,17 @@ TEST_F(Moa, StatesUnderTheRightExpertEqualPeft) {
     }
   }
   // q k v, o, gate up, down of each layer.
-  EXPECT_EQ(moa_features(model_, bank_, {MoaPlaces::site, Pooling::last}, prompts_, experts).size(), 8u);
-  EXPECT_EQ(moa_features(model_, bank_, {MoaPlaces::once, Pooling::last}, prompts_, experts).size(), 1u);
+  EXPECT_EQ(moa_features(model_, bank_, {MoaPlaces::site, Pooling::last, true}, prompts_, experts).size(), 8u);
+  EXPECT_EQ(moa_features(model_, bank_, {MoaPlaces::once, Pooling::last, true}, prompts_, experts).size(), 1u);
+}
+
+TEST_F(Moa, UnforcedStatesAreTheBaseModels) {
+  const MoaShape shape{MoaPlaces::layer, Pooling::mean, false};
+  const auto states = moa_features(model_, bank_, shape, prompts_, {0, 1, 0});
+  auto none = std::make_shared<adapter::Bank>(model_);
+  none->add("none", {});
+  const auto base = moa_features(model_, none, {MoaPlaces::layer, Pooling::mean, true}, prompts_, {0, 0, 0});
+  for (const auto& [layer, own] : states) EXPECT_LT(largest_difference(own, base.at(layer)), 1e-6) << layer;
 }
 
 TEST_F(Moa, AnUnanimousChoiceIsThatExpert) {
@@ -120,7 +129,7 @@ TEST_F(Moa, AnUnanimousChoiceIsThatExpert) {
 }
 
 TEST_F(Moa, LayersMayDisagree) {
-  const MoaRouter router(bank_, model_, {}, {{0, always(0, 2, 32)}, {1, always(1, 2, 32)}}, {});
+  const MoaRouter router(bank_, model_, {}, {{0, always(0, 2, 32)}, {1, always(1, 2, 32)}}, {.vote = Vote::own});
   auto mixed = adapter::read_peft(golden("adapters") / "a");
   const auto second = adapter::read_peft(golden("adapters") / "b");
   for (auto& [site, f] : mixed.sites) {

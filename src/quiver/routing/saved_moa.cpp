@@ -26,7 +26,8 @@ std::int64_t place_of(const std::string& text) {
 }
 
 std::string kind_of(const MoaShape& shape, const std::string& expert) {
-  return fmt::format("moa-{}-{}/{}", static_cast<int>(shape.places), static_cast<int>(shape.pooling), expert);
+  return fmt::format("moa-{}-{}{}/{}", static_cast<int>(shape.places), static_cast<int>(shape.pooling),
+                     shape.forced ? "-forced" : "", expert);
 }
 
 }  // namespace
@@ -61,7 +62,9 @@ SavedRouter save_moa(const std::string& name, const std::vector<std::string>& ex
   out.name = name;
   out.kind = "moa";
   out.experts = experts;
-  out.options = {{"places", static_cast<int>(shape.places)}, {"pooling", static_cast<int>(shape.pooling)}};
+  out.options = {{"places", static_cast<int>(shape.places)},
+                 {"pooling", static_cast<int>(shape.pooling)},
+                 {"forced", shape.forced}};
   for (const auto& [place, c] : classifiers) {
     out.tensors[fmt::format("{}.mean", place)] = c.mean;
     out.tensors[fmt::format("{}.deviation", place)] = c.deviation;
@@ -76,6 +79,7 @@ SavedRouter save_moa(const std::string& name, const std::vector<std::string>& ex
 Classifiers read_moa(const SavedRouter& saved, MoaShape& shape) {
   shape.places = enum_option<MoaPlaces>(saved, "places", 2);
   shape.pooling = enum_option<Pooling>(saved, "pooling", 2);
+  shape.forced = saved.options.value("forced", nlohmann::json(false)) == nlohmann::json(true);
   Classifiers out;
   for (const auto& [name, tensor] : saved.tensors) {
     const auto parts = split(name, '.');

@@ -3,7 +3,7 @@
 // domain added or trained again touches nothing of the others.
 //
 //   routers/NAME/router.safetensors                     PLACE.mean, PLACE.deviation, PLACE.N.weight, PLACE.N.bias
-//   derived/moa-PLACES-POOLING/EXPERT-IDENTITY          PLACE float16 [N, F]
+//   derived/moa-PLACES-POOLING[-forced]/EXPERT-IDENTITY  PLACE float16 [N, F]
 #pragma once
 
 #include <optional>
