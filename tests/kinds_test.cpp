@@ -108,8 +108,14 @@ TEST_P(Kinds, GradientsEqualTheReference) {
   fs::create_directories(folder);
   adapter::write_peft(folder, gradients, "tiny");
   const auto written = tensor_io::open_safetensors(folder / "adapter_model.safetensors");
-  for (const auto& [key, info] : written->tensors())
+  std::size_t trained = 0;
+  for (const auto& [key, info] : written->tensors()) {
+    if (!file_->tensors().contains(std::string(GetParam().name) + ".grad." + key)) continue;
     EXPECT_LT(distance(written->load(key), expected("grad." + key)), 1e-4) << key;
+    ++trained;
+  }
+  const bool shared = adapter_.shared_a.defined();  // VeRA's two are not trained
+  EXPECT_EQ(trained, written->tensors().size() - (shared ? 2 : 0));
   fs::remove_all(folder);
 }
 
@@ -127,7 +133,8 @@ TEST_P(Kinds, WrittenAndReadItIsTheSame) {
 }
 
 TEST_P(Kinds, RowsUnderOtherExpertsDoNotFeelIt) {
-  if (adapter_.soft_prompt.defined()) GTEST_SKIP() << "prompts are a row's own by construction";
+  if (adapter_.soft_prompt.defined() || adapter_.prefix.defined())
+    GTEST_SKIP() << "prompts are a row's own by construction";
   const c10::AutoGradMode no_gradient(false);
   auto bank = std::make_shared<adapter::Bank>(model_);
   bank->add("own", adapter_);
@@ -155,14 +162,24 @@ TEST_P(Kinds, RowsUnderOtherExpertsDoNotFeelIt) {
 INSTANTIATE_TEST_SUITE_P(All, Kinds,
                          testing::Values(Case{"ia3", "llama_untied"}, Case{"prompt", "llama_untied"},
                                          Case{"norms", "llama_untied"}, Case{"series", "llama_untied"},
-                                         Case{"beside", "llama_untied"}, Case{"t5_ia3", "t5/v11"}),
+                                         Case{"beside", "llama_untied"}, Case{"block", "llama_untied"},
+                                         Case{"products", "llama_untied"}, Case{"dora", "llama_untied"},
+                                         Case{"vera", "llama_untied"}, Case{"prefix", "llama_untied"},
+                                         Case{"t5_ia3", "t5/v11"}),
                          [](const auto& p) { return p.param.name; });
 
 TEST(NewAdapters, StartWhereNothingChanges) {
-  for (const auto* name : {"llama_untied", "t5/v10"}) {
+  using adapter::Kind;
+  const std::vector<std::pair<const char*, std::set<Kind>>> cases{
+      {"llama_untied", {Kind::lora, Kind::ia3, Kind::bitfit, Kind::norms}},
+      {"t5/v10", {Kind::lora, Kind::ia3, Kind::bitfit, Kind::norms}},
+      {"llama_untied", {Kind::vera, Kind::norms}},
+      {"llama_untied", {Kind::dora}},
+      {"t5/v11", {Kind::dora}}};
+  for (const auto& [name, kinds] : cases) {
     const auto model = model::load_model(golden(name), at::kFloat);
     adapter::KindOptions options;
-    options.kinds = {adapter::Kind::lora, adapter::Kind::ia3, adapter::Kind::bitfit, adapter::Kind::norms};
+    options.kinds = kinds;
     const auto adapter = adapter::make_adapter(model, {}, options, 3);
     auto bank = std::make_shared<adapter::Bank>(model);
     bank->add("new", adapter);
@@ -171,6 +188,60 @@ TEST(NewAdapters, StartWhereNothingChanges) {
     const auto batch = model::pack({{ids, nullptr, true}});
     const auto source = routing::bind_rows(bank, batch, {{{0, 1.0f}}});
     EXPECT_LT(distance(model.forward(batch, source.get()), model.forward(batch, nullptr)), 1e-6) << name;
+  }
+}
+
+/// Every kind, new, trains: its loss falls.
+TEST(NewAdapters, Learn) {
+  using adapter::Kind;
+  const std::vector<std::set<Kind>> all{{Kind::dora},
+                                        {Kind::vera},
+                                        {Kind::compacter},
+                                        {Kind::parallel_mlp},
+                                        {Kind::prefix},
+                                        {Kind::prefix, Kind::parallel_mlp},
+                                        {Kind::lora, Kind::prefix, Kind::bottleneck}};
+  const auto model = model::load_model(golden("llama_untied"), at::kFloat);
+  const data::TokenRow row{{5, 9, 20, 11, 40, 7}, 2, 1.0};
+  const std::vector<training::WeightedRow> rows{{&row, 0.25}};
+  for (const auto& kinds : all) {
+    adapter::KindOptions options;
+    options.kinds = kinds;
+    options.width = 4;
+    options.products = 2;
+    options.prompt_tokens = 3;
+    options.prefix_hidden = kinds.size() == 1 ? 0 : 6;
+    auto adapter = adapter::make_adapter(model, {.rank = 2}, options, 3);
+    adapter::for_each_tensor(adapter, [](at::Tensor& t) { t.set_requires_grad(true); });
+    auto bank = std::make_shared<adapter::Bank>(model);
+    bank->add("new", adapter);
+    double first = 0, last = 0;
+    for (int step = 0; step < 30; ++step) {
+      const auto bind = training::bind_training_rows(bank, {{0, 0}}, 0.0);
+      const auto loss =
+          training::weighted_loss(model, model::answer_pass(model, training::answer_rows(rows), bind).hidden, rows);
+      (step == 0 ? first : last) = loss.item<double>();
+      loss.backward();
+      const c10::AutoGradMode no_gradient(false);
+      adapter::for_each_tensor(adapter, [](at::Tensor& t) {
+        t.sub_(t.grad().sign() * 0.02);
+        t.mutable_grad() = at::Tensor();
+      });
+    }
+    EXPECT_LT(last, 0.8 * first) << adapter::kind_name(*kinds.begin());
+    // Kept and read again it is the same, a prefix without the map that it was trained through.
+    const auto folder = fs::temp_directory_path() / fmt::format("quiver-kinds-{}", getpid());
+    fs::create_directories(folder);
+    adapter::write_peft(folder, adapter, "tiny");
+    auto kept = std::make_shared<adapter::Bank>(model);
+    kept->add("kept", adapter::read_peft(folder));
+    const c10::AutoGradMode no_gradient(false);
+    const auto hidden = [&](const std::shared_ptr<adapter::Bank>& of) {
+      return model::answer_pass(model, training::answer_rows(rows), training::bind_training_rows(of, {{0, 0}}, 0.0))
+          .hidden;
+    };
+    EXPECT_LT(distance(hidden(kept), hidden(bank)), 1e-5) << adapter::kind_name(*kinds.begin());
+    fs::remove_all(folder);
   }
 }
 
@@ -200,6 +271,12 @@ TEST(Banks, RefuseWhatDoesNotFitOtherKindsToo) {
   wrong.extras.clear();
   wrong.soft_prompt = at::ones({4, 31});
   EXPECT_THROW(bank.add("a", wrong), Error);
+  wrong.soft_prompt = at::Tensor();
+  wrong.prefix = at::ones({4, 31});
+  EXPECT_THROW(bank.add("a", wrong), Error);
+  wrong.prefix = at::Tensor();
+  wrong.derived["model.layers.0.mlp.down_proj"].magnitude = at::ones({32});
+  EXPECT_THROW(bank.add("a", wrong), Error);  // of no factors
   EXPECT_EQ(bank.size(), 0);
 }
 

@@ -79,8 +79,9 @@ class TinyPemt : public testing::TestWithParam<Setting> {
     for (const auto site : gated_sites()) {
       const auto& name = site_name(site);
       const auto& of = [&](const char* part) { return parameters_.at(name + part); };
-      target.extras[name].bottleneck = ops::Bottleneck{
-          of(".down"), of(".up"), of(".down_bias"), of(".up_bias"), 1.0, ops::Nonlinearity::gelu_tanh, true};
+      target.extras[name].bottleneck = ops::Bottleneck{of(".down"),       of(".up"), of(".down_bias"),
+                                                       of(".up_bias"),    1.0,       ops::Nonlinearity::gelu_tanh,
+                                                       ops::Reads::output};
       // The reference's gate reads the prompt by its first D inputs where the gate is by correlation.
       const bool by_prompt = GetParam().options.gate == routing::PemtOptions::Gate::correlation;
       out.gates[site] = by_prompt ? of(".gate").narrow(0, 0, model_.config().hidden) : of(".gate");

@@ -401,6 +401,49 @@ TEST_F(RecipeRun, AnAdaptationIsScoredByItsRegime) {
   EXPECT_EQ(row("| poly | poly-z |  |").find("±"), std::string::npos) << outcome.output;
 }
 
+TEST_F(RecipeRun, TargetsStandOverOtherExpertsAndBesideWholeModels) {
+  const auto recipe = small_recipe(R"(
+[[construction]]
+name = "target"
+kind = "private"
+tasks = "left_out"
+over = "private"
+rows = 4
+arguments = ["--init-from", "{over}/experts/one"]
+[[construction]]
+name = "full"
+tasks = "left_out"
+[[route]]
+name = "own"
+route = "expert:{expert}"
+for = ["private", "target"]
+[[route]]
+name = "whole"
+route = "base"
+for = ["full"]
+)");
+  write_file_atomically(folder_ / "small.toml", recipe);
+  const auto outcome = run();
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const auto commands = new_commands();
+  EXPECT_EQ(count(commands, "--name target.three --limit 4"), 1u);
+  EXPECT_EQ(count(commands, "libraries/private-seed1/experts/one"), 1u);
+  EXPECT_EQ(count(commands, "--route expert:target.three"), 1u);
+  EXPECT_TRUE(fs::exists(folder_ / "grid/models/full-seed1/three/model.safetensors"));
+  std::map<std::string, std::size_t> scores;
+  const auto all = results();
+  for (const auto& score : all["scores"]) ++scores[score["library"].get<std::string>()];
+  EXPECT_EQ(scores["target"], 1u);
+  EXPECT_EQ(scores["full"], 1u);
+  EXPECT_EQ(scores["private"], 3u + 2u);  // uniform on all tasks, each task's own expert
+  EXPECT_EQ(run().status, 0);
+  EXPECT_EQ(new_commands(), commands);
+
+  // What a target started from is part of what it is.
+  EXPECT_EQ(run("--set train.epochs=2").status, 0);
+  EXPECT_EQ(count(new_commands(), "--name target.three"), 2u);
+}
+
 TEST_F(RecipeRun, RecipesAreReadWithCare) {
   const std::string data = "[data]\ntrain = [\"a/one\"]\n";
   const auto expect = [&](const std::string& text, const std::string& more, int status, const std::string& part) {
@@ -418,6 +461,9 @@ TEST_F(RecipeRun, RecipesAreReadWithCare) {
   expect(data + "[[construction]]\nname = \"privat\"\n", "", 2,
          "small.toml:4] 'name' is no kind of library: 'privat'; did "
          "you mean 'private'?");
+  expect(data + "[[construction]]\nname = \"private\"\nover = \"none\"\n", "", 2, "no library built before: 'none'");
+  expect(data + "[[construction]]\nname = \"full\"\n[[route]]\nname = \"uniform\"\nfor = [\"full\"]\n", "", 2,
+         "'route' of whole models: expected base, got 'uniform'");
   expect(data + "[[route]]\nname = \"base\"\n", "--set 'data.left_out=[\"a/ones\"]'", 1, "a/ones.jsonl");
 }
 
@@ -442,6 +488,7 @@ std::vector<std::string> tasks_named(const std::string& recipe) {
 TEST_F(RecipeRun, TheRecipesOfTheProjectAreSound) {
   std::size_t seen = 0;
   for (const auto& entry : fs::directory_iterator(fs::path(QUIVER_SOURCE_DIR) / "recipes")) {
+    if (entry.path().extension() != ".toml") continue;
     const auto tasks = tasks_named(read_file(entry.path()));
     EXPECT_GE(tasks.size(), 8u) << entry.path();
     for (const auto& task : tasks) model::write_small_task(folder_ / "data" / (task + ".jsonl"), "word");

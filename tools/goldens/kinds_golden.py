@@ -6,10 +6,14 @@ usage: kinds_golden.py     (run model_golden.py and t5_golden.py first; needs to
 
   ia3/, prompt/, norms/        of llama_untied, as PEFT saves them: IA3 on k_proj, v_proj and down_proj (its input), three
                                vectors before the prompt, the weights of all norms
+  dora/, vera/, prefix/        the same: DoRA of rank 2 and VeRA of rank 4 on q_proj and down_proj, three keys and values
+                               in every layer
   t5_ia3/                      of t5/v11: IA3 on k, v and wo (its input)
-  series/, beside/             of llama_untied, in Quiver's own format: at o_proj and down_proj a bottleneck of width 3
-                               after the map (gelu_new, scale 0.5), or beside it (relu, scale 2); a bias at q_proj; the
-                               weights of both norms of layer 1; LoRA of rank 2 at v_proj, scale 1.5. By forward hooks
+  series/, beside/, block/,    of llama_untied, in Quiver's own format: at o_proj and down_proj a bottleneck of width 3
+  products/                    after the map (gelu_new, scale 0.5), beside it (relu, scale 2), or beside the attention or
+                               feed-forward block (silu, scale 1.5), or of width 4 after the map and made of 2 Kronecker
+                               products of rank 1 (Compacter); a bias at q_proj; the weights of both norms of layer 1;
+                               LoRA of rank 2 at v_proj, scale 1.5. By forward hooks
   NAME.logits.N float32        of ids.N of the model's golden.safetensors (T5: decoder_ids.N)
   NAME.loss, NAME.grad.KEY     mean cross-entropy of all tokens after the first (T5: of decoder_ids after the start) of
                                the three rows together, and its gradients by the keys of the adapter's file
@@ -19,7 +23,8 @@ import shutil
 
 import safetensors.torch
 import torch
-from peft import IA3Config, LNTuningConfig, PeftModel, PromptTuningConfig, get_peft_model
+from peft import (IA3Config, LNTuningConfig, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, VeraConfig,
+                  get_peft_model)
 from transformers import T5ForConditionalGeneration
 
 from common import GOLDEN, load, start, write_tensors
@@ -32,8 +37,13 @@ PEFT = {
                      feedforward_modules=["down_proj"]),
     "prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
     "norms": LNTuningConfig(task_type="CAUSAL_LM", target_modules=NORMS),
+    "dora": LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=3, use_dora=True, target_modules=["q_proj", "down_proj"]),
+    "vera": VeraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "down_proj"]),
+    "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
 }
-OWN = {"series": ("gelu_new", 0.5, True), "beside": ("relu", 2.0, False)}
+VECTORS = ("prompt", "prefix")  # PEFT reads them back for inference alone, so the model at hand is used
+OWN = {"series": ("gelu_new", 0.5, "output"), "beside": ("relu", 2.0, "input"), "block": ("silu", 1.5, "block"),
+       "products": ("relu", 1.0, "output")}
 SITES = [f"model.layers.{layer}.{name}" for layer in range(2) for name in ("self_attn.o_proj", "mlp.down_proj")]
 
 
@@ -78,19 +88,23 @@ def tidy(folder, tensors):
 def by_peft(name, base, config, rows, generator, t5_rows=None):
     model = get_peft_model(base(), config)
     trained = {key: p for key, p in model.named_parameters() if p.requires_grad}
-    randomise(trained.values(), generator, 0.0 if name == "prompt" else 1.0)
+    magnitudes = [p for key, p in trained.items() if "magnitude" in key]
+    randomise([p for key, p in trained.items() if "magnitude" not in key], generator,
+              1.0 if name in ("ia3", "t5_ia3", "norms") else 0.0)
+    with torch.no_grad():
+        for p in magnitudes:
+            p.mul_(1 + torch.randn(p.shape, generator=generator) * 0.3)
     for own in model.peft_config.values():
         own.base_model_name_or_path = "tiny"
     shutil.rmtree(OUT / name, ignore_errors=True)
     model.save_pretrained(OUT / name)
     tidy(OUT / name, trained)
-    # PEFT reads prompts back for inference alone, so the one at hand is used.
-    model = model.eval() if name == "prompt" else PeftModel.from_pretrained(base(), OUT / name, is_trainable=True).eval()
+    model = model.eval() if name in VECTORS else PeftModel.from_pretrained(base(), OUT / name, is_trainable=True).eval()
     if t5_rows:
         out = losses_of(name, lambda r: model(input_ids=r[0][None], decoder_input_ids=r[1][None]).logits[0],
                         lambda r: r[1][1:], t5_rows)
     else:
-        skip = config.num_virtual_tokens if name == "prompt" else 0
+        skip = config.num_virtual_tokens if name == "prompt" else 0  # a prefix has no logits
         out = losses_of(name, lambda r: model(input_ids=r[None]).logits[0][skip:], lambda r: r[1:], rows)
     saved = safetensors.torch.load_file(OUT / name / "adapter_model.safetensors")
     grads = {key: p.grad for key, p in model.named_parameters() if p.requires_grad}
@@ -99,17 +113,21 @@ def by_peft(name, base, config, rows, generator, t5_rows=None):
             grad = next(iter(grads.values()))
         else:
             module, last = key.rsplit(".", 1)
-            grad = grads[f"{module}.default.{last}" if f"{module}.default.{last}" in grads else f"{key}.default"]
+            own = [k for k in (f"{module}.default.{last}", f"{key}.default", f"{key}.default.weight") if k in grads]
+            if not own:  # VeRA's shared factors are not trained
+                continue
+            grad = grads[own[0]]
         out[f"{name}.grad.{key}"] = grad.reshape(saved[key].shape)
     return out
 
 
 def activation(name):
-    return torch.relu if name == "relu" else lambda x: torch.nn.functional.gelu(x, approximate="tanh")
+    return {"relu": torch.relu, "silu": torch.nn.functional.silu,
+            "gelu_new": lambda x: torch.nn.functional.gelu(x, approximate="tanh")}[name]
 
 
 def by_hooks(name, rows, generator):
-    kind, scale, after = OWN[name]
+    kind, scale, reads = OWN[name]
     model, tensors = llama(), {}
     modules = dict(model.named_modules())
 
@@ -118,16 +136,36 @@ def by_hooks(name, rows, generator):
         tensors[PREFIX + key] = t.requires_grad_(True)
         return t
 
+    if name == "products":
+        rule = 0.5 * torch.randn((2, 2, 2), generator=generator)
+        tensors["compacter_rule"] = rule.requires_grad_(True)
+
+    def products(site, part, rows, columns):
+        left = new(f"{site}.adapter.{part}.left", 2, rows // 2, 1)
+        right = new(f"{site}.adapter.{part}.right", 2, 1, columns // 2)
+        return lambda: sum(torch.kron(rule[i], left[i] @ right[i]) for i in range(2))
+
     def bottleneck(site):
         linear = modules[site]
-        width = linear.out_features if after else linear.in_features
-        down, down_bias = new(f"{site}.adapter.down.weight", 3, width), new(f"{site}.adapter.down.bias", 3)
-        up = new(f"{site}.adapter.up.weight", linear.out_features, 3)
-        up_bias = new(f"{site}.adapter.up.bias", linear.out_features)
+        width = linear.in_features if reads == "input" else linear.out_features
+        if name == "products":
+            inner = 4
+            down, up = products(site, "down", width, inner), products(site, "up", inner, linear.out_features)
+        else:
+            inner = 3
+            weights = (new(f"{site}.adapter.down.weight", inner, width),
+                       new(f"{site}.adapter.up.weight", linear.out_features, inner))
+            down, up = (lambda: weights[0].T), (lambda: weights[1].T)
+        down_bias, up_bias = new(f"{site}.adapter.down.bias", inner), new(f"{site}.adapter.up.bias", linear.out_features)
+        block_input = {}
 
         def hook(_, inputs, y):
-            x = y if after else inputs[0]
-            return y + scale * (activation(kind)(x @ down.T + down_bias) @ up.T + up_bias)
+            x = {"output": y, "input": inputs[0], "block": block_input.get("x")}[reads]
+            return y + scale * (activation(kind)(x @ down() + down_bias) @ up() + up_bias)
+
+        def remember(_, inputs, keywords):
+            block_input["x"] = inputs[0] if inputs else keywords["hidden_states"]
+        modules[site.rsplit(".", 1)[0]].register_forward_pre_hook(remember, with_kwargs=True)
         linear.register_forward_hook(hook)
 
     for site in SITES:
@@ -146,7 +184,7 @@ def by_hooks(name, rows, generator):
         module.weight = weight
     out = losses_of(name, lambda r: model(input_ids=r[None]).logits[0], lambda r: r[1:], rows)
     config = {"peft_type": "QUIVER", "base_model_name_or_path": "tiny", "inference_mode": True, "task_type": None,
-              "bottleneck": {"nonlinearity": kind, "scale": scale, "after": after},
+              "bottleneck": {"nonlinearity": kind, "scale": scale, "reads": reads},
               "scales": {f"model.layers.{layer}.self_attn.v_proj": 1.5 for layer in range(2)}}
     shutil.rmtree(OUT / name, ignore_errors=True)
     (OUT / name).mkdir(parents=True)

@@ -36,6 +36,14 @@ std::int64_t Adapter::parameters() const {
   return count;
 }
 
+bool is_dora(const Adapter& a) {
+  auto rest = a;
+  rest.derived.clear();
+  return !a.derived.empty() && rest.only_factors() && a.derived.size() == a.sites.size() &&
+         std::all_of(a.derived.begin(), a.derived.end(),
+                     [&](const auto& d) { return d.second.magnitude.defined() && a.sites.contains(d.first); });
+}
+
 void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit) {
   const auto defined = [&](at::Tensor& t) {
     if (t.defined()) visit(t);
@@ -51,7 +59,14 @@ void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& v
       defined(*t);
   }
   for (auto& [norm, weight] : adapter.norms) defined(weight);
-  defined(adapter.soft_prompt);
+  for (auto* t : {&adapter.soft_prompt, &adapter.prefix, &adapter.rule}) defined(*t);
+  for (auto& [site, d] : adapter.derived) {
+    for (auto* t :
+         {&d.magnitude, &d.input_gains, &d.output_gains, &d.down_left, &d.down_right, &d.up_left, &d.up_right})
+      defined(*t);
+  }
+  auto& map = adapter.prefix_map;
+  for (auto* t : {&map.embedding, &map.in, &map.in_bias, &map.out, &map.out_bias}) defined(*t);
 }
 
 void for_each_tensor(const Adapter& adapter, const std::function<void(const at::Tensor&)>& visit) {
@@ -75,6 +90,14 @@ bool targets_site(const std::vector<std::string>& targets, const std::string& si
   }
   return std::any_of(targets.begin(), targets.end(),
                      [&](const auto& target) { return site == target || site.ends_with("." + target); });
+}
+
+std::int64_t key_width(const model::LanguageModel& model) {
+  const auto& sites = model.sites();
+  const auto found = std::find_if(sites.begin(), sites.end(), [](const auto& site) {
+    return site.name.ends_with(".k_proj") || site.name.ends_with(".k");
+  });
+  return found == sites.end() ? 0 : found->out;
 }
 
 Adapter make_lora(const model::LanguageModel& model, const LoraOptions& options, std::uint64_t seed) {

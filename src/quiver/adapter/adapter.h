@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An adapter: what was trained beside a frozen base model. LoRA factors attached to sites (Hu et al., 2021), in PEFT's
-// orientation and names; and other kinds: scales, biases, bottlenecks, weights of norms, vectors before the prompt.
+// orientation and names; and other kinds: scales, biases, bottlenecks, weights of norms, vectors, keys and values
+// before the prompt.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +33,19 @@ struct LoraOptions {
   bool share_a = false;
 };
 
+/// Tensors of a site that its factors or extras are worked out from (derived.h). Undefined ones are not there.
+struct DerivedSite {
+  at::Tensor magnitude;                                 ///< DoRA: [out]
+  at::Tensor input_gains, output_gains;                 ///< VeRA: [R], [out]
+  at::Tensor down_left, down_right, up_left, up_right;  ///< Compacter: [n, in / n, r], [n, r, M / n], and of up alike
+};
+
+/// What a prefix P [m, E] is worked out from in training: embedding [m, D], a hidden layer [H, D], [H], [E, H], [E].
+struct PrefixMap {
+  at::Tensor embedding, in, in_bias, out, out_bias;
+  at::Tensor value() const;  ///< P
+};
+
 struct Adapter {
   LoraOptions options = {};
   /// By site name; every entry has both factors, float32 unless read otherwise.
@@ -39,12 +53,25 @@ struct Adapter {
   std::map<std::string, ops::SiteExtras> extras = {};  ///< by site name
   std::map<std::string, at::Tensor> norms = {};        ///< weights [D] by the norm's name
   at::Tensor soft_prompt = {};                         ///< [m, D], read before the prompt (Lester et al., 2021)
+  /// Keys and values that stand before the prompt in every layer (Li and Liang, 2021): [m, layers x 2 x K x d], by
+  /// layer keys, then values, K heads of width d, keys as they are after rotation.
+  at::Tensor prefix = {};
+  std::map<std::string, DerivedSite> derived = {};  ///< by site name
+  at::Tensor shared_a = {}, shared_b = {};          ///< VeRA: [R, widest in], [widest out, R]; not trained
+  at::Tensor rule = {};                             ///< Compacter: [n, n, n]
+  PrefixMap prefix_map = {};                        ///< in place of `prefix` while it is trained through a map
   std::int64_t parameters() const;
   /// True where it is LoRA factors and nothing else: what merges, clusterings and prototypes are made of.
-  bool only_factors() const { return extras.empty() && norms.empty() && !soft_prompt.defined(); }
+  bool only_factors() const {
+    return extras.empty() && norms.empty() && derived.empty() && !soft_prompt.defined() && !prefix.defined() &&
+           !prefix_map.embedding.defined();
+  }
 };
 
-/// Calls visit(tensor) for every tensor of the adapter, in an order that its names alone decide.
+/// True where it is DoRA and nothing else: a magnitude for each pair of factors.
+bool is_dora(const Adapter& adapter);
+
+/// Calls visit(tensor) for every tensor of the adapter that is trained, in an order that its names alone decide.
 void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit);
 void for_each_tensor(const Adapter& adapter, const std::function<void(const at::Tensor&)>& visit);
 
@@ -54,6 +81,9 @@ double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised);
 /// True where PEFT would attach `targets` to `site`: a list matches whole names or their ends after a dot; a single
 /// entry with regular-expression characters must match the whole name.
 bool targets_site(const std::vector<std::string>& targets, const std::string& site);
+
+/// Numbers in a token's keys at one layer, K x d: the width of a site called k_proj or k.
+std::int64_t key_width(const model::LanguageModel& model);
 
 /// Random factors for the targeted sites. Throws Error{usage} where the targets match none, or an option is out of
 /// range.

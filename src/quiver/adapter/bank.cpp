@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/adapter/bank.h"
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 
+#include "quiver/adapter/derived.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 
@@ -18,14 +21,16 @@ void check_shape(const at::Tensor& t, at::IntArrayRef shape, const std::string& 
                what, fmt::join(t.sizes(), ", "), fmt::join(shape, ", "));
 }
 
-void check_extras(const ops::SiteExtras& e, const model::Site& site, const std::string& name) {
+void check_extras(const ops::SiteExtras& e, const model::Site& site, std::int64_t block_width,
+                  const std::string& name) {
   check_shape(e.input_scale, {site.in}, name, site.name + ": the scale of its input");
   check_shape(e.output_scale, {site.out}, name, site.name + ": the scale of its output");
   check_shape(e.bias, {site.out}, name, site.name + ": the bias");
   if (!e.bottleneck) return;
   const auto& b = *e.bottleneck;
   const auto width = b.down.dim() == 2 ? b.down.size(0) : 0;
-  check_shape(b.down, {width, b.after ? site.out : site.in}, name, site.name + ": the bottleneck's down");
+  const auto read = b.reads == ops::Reads::output ? site.out : b.reads == ops::Reads::input ? site.in : block_width;
+  check_shape(b.down, {width, read}, name, site.name + ": the bottleneck's down");
   check_shape(b.up, {site.out, width}, name, site.name + ": the bottleneck's up");
   check_shape(b.down_bias, {width}, name, site.name + ": the bottleneck's first bias");
   check_shape(b.up_bias, {site.out}, name, site.name + ": the bottleneck's second bias");
@@ -44,8 +49,20 @@ Bank::Bank(const model::LanguageModel& model)
     : model_sites_(&model.sites()),
       model_norms_(&model.norms()),
       width_(model.config().hidden),
+      layers_(model.config().layers),
+      heads_(key_width(model) / model.config().head_width),
+      head_(model.config().head_width),
+      decoder_only_(!model.config().encoder_decoder()),
       sites_(model.sites().size()),
-      touched_(model.sites().size(), false) {}
+      touched_(model.sites().size(), false),
+      reads_block_(model.sites().size(), false) {
+  // Sites of one module: model.layers.3.mlp.gate_proj and .down_proj.
+  std::map<std::string, std::int64_t> first;
+  for (const auto& site : model.sites()) {
+    const auto module = site.name.substr(0, site.name.rfind('.'));
+    block_start_.push_back(first.emplace(module, static_cast<std::int64_t>(block_start_.size())).first->second);
+  }
+}
 
 Bank Bank::empty_copy() const {
   Bank out = *this;
@@ -54,8 +71,25 @@ Bank Bank::empty_copy() const {
   out.touched_.assign(sites_.size(), false);
   out.norms_.clear();
   out.soft_prompts_.clear();
+  out.prefixes_.clear();
+  out.live_.clear();
+  out.reads_block_.assign(sites_.size(), false);
   out.touches_norms_ = false;
   return out;
+}
+
+std::shared_ptr<const Bank> Bank::renewed(const std::shared_ptr<const Bank>& bank) {
+  if (bank->live_.empty()) return bank;
+  auto out = std::make_shared<Bank>(*bank);
+  for (const auto& [number, adapter] : bank->live_) {
+    const auto& name = bank->names_[number];
+    out->put(number, name, applied(adapter, *bank->model_sites_, name));
+  }
+  return out;
+}
+
+bool Bank::has_prefixes() const {
+  return std::any_of(prefixes_.begin(), prefixes_.end(), [](const auto& p) { return p.defined(); });
 }
 
 void Bank::check_factors(const std::string& name, const model::Site& site, const ops::LoraFactors& f) const {
@@ -65,6 +99,21 @@ void Bank::check_factors(const std::string& name, const model::Site& site, const
 }
 
 std::int64_t Bank::add(const std::string& name, const Adapter& adapter) {
+  const auto number = names_.size();
+  if (!derives(adapter)) {
+    put(number, name, adapter);
+  } else {
+    put(number, name, applied(adapter, *model_sites_, name));
+    bool trained = false;
+    for_each_tensor(adapter, [&](const at::Tensor& t) { trained = trained || t.requires_grad(); });
+    if (trained) live_[number] = adapter;
+  }
+  names_.push_back(name);
+  return size() - 1;
+}
+
+/// Expert `number`, the next one or one that is there.
+void Bank::put(std::size_t number, const std::string& name, const Adapter& adapter) {
   std::vector<ops::LoraFactors> own(sites_.size());
   std::vector<ops::SiteExtras> extras(sites_.size());
   std::map<std::int64_t, at::Tensor> norms;
@@ -77,7 +126,8 @@ std::int64_t Bank::add(const std::string& name, const Adapter& adapter) {
       ++claimed;
     }
     if (const auto found = adapter.extras.find(site.name); found != adapter.extras.end()) {
-      check_extras(found->second, site, name);
+      const auto start = static_cast<std::size_t>(block_start_[i]);
+      check_extras(found->second, site, (*model_sites_)[start].in, name);
       extras[i] = found->second;
       ++claimed;
     }
@@ -91,23 +141,41 @@ std::int64_t Bank::add(const std::string& name, const Adapter& adapter) {
     ++claimed;
   }
   if (claimed != adapter.sites.size() + adapter.extras.size() + adapter.norms.size()) refuse_unknown(name, adapter);
-  if (adapter.soft_prompt.defined()) {
-    const auto length = adapter.soft_prompt.dim() == 2 ? adapter.soft_prompt.size(0) : 0;
-    check_shape(adapter.soft_prompt, {length, width_}, name, "the soft prompt");
-  }
+  put_vectors(number, name, adapter);
   for (std::size_t i = 0; i < sites_.size(); ++i) {
+    auto& site = sites_[i];
     touched_[i] = touched_[i] || own[i].a.defined() || !extras[i].empty();
-    if (!extras[i].empty() || !sites_[i].extras.empty()) {
-      sites_[i].extras.resize(sites_[i].experts.size());
-      sites_[i].extras.push_back(std::move(extras[i]));
+    const auto& b = extras[i].bottleneck;
+    reads_block_[i] = reads_block_[i] || (b && b->reads == ops::Reads::block);
+    if (!extras[i].empty() || !site.extras.empty()) {
+      site.extras.resize(std::max(number + 1, site.extras.size()));
+      site.extras[number] = std::move(extras[i]);
     }
-    sites_[i].experts.push_back(std::move(own[i]));
+    site.experts.resize(std::max(number + 1, site.experts.size()));
+    site.experts[number] = std::move(own[i]);
   }
   touches_norms_ = touches_norms_ || !norms.empty();
-  norms_.push_back(std::move(norms));
-  soft_prompts_.push_back(adapter.soft_prompt);
-  names_.push_back(name);
-  return size() - 1;
+  norms_.resize(std::max(number + 1, norms_.size()));
+  norms_[number] = std::move(norms);
+}
+
+/// What stands before the prompt.
+void Bank::put_vectors(std::size_t number, const std::string& name, const Adapter& adapter) {
+  auto soft = adapter.soft_prompt;
+  at::Tensor prefix;
+  if (soft.defined()) check_shape(soft, {soft.dim() == 2 ? soft.size(0) : 0, width_}, name, "the soft prompt");
+  if (adapter.prefix.defined()) {
+    const auto length = adapter.prefix.dim() == 2 ? adapter.prefix.size(0) : 0;
+    QUIVER_CHECK(decoder_only_, unsupported, "expert " + name, "a prefix of keys and values on an encoder-decoder");
+    check_shape(adapter.prefix, {length, layers_ * 2 * heads_ * head_}, name, "the prefix");
+    prefix = adapter.prefix.view({length, layers_, 2, heads_, head_});
+    const auto places = at::zeros({length, width_}, at::kFloat);
+    soft = soft.defined() ? at::cat({places, soft}, 0) : places;
+  }
+  soft_prompts_.resize(std::max(number + 1, soft_prompts_.size()));
+  soft_prompts_[number] = soft;
+  prefixes_.resize(soft_prompts_.size());
+  prefixes_[number] = prefix;
 }
 
 void Bank::refuse_unknown(const std::string& name, const Adapter& adapter) const {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ class Bank {
 
   /// A bank over the same model without experts.
   Bank empty_copy() const;
+  /// The same experts, with what is worked out (derived.h) from tensors that require a gradient worked out anew: for
+  /// each pass of training. The bank itself where there is nothing of the kind.
+  static std::shared_ptr<const Bank> renewed(const std::shared_ptr<const Bank>& bank);
 
   std::int64_t size() const { return static_cast<std::int64_t>(names_.size()); }
   const std::vector<std::string>& names() const { return names_; }
@@ -36,21 +40,36 @@ class Bank {
   /// The expert's weight of a norm, [D]; undefined where it keeps the base model's.
   at::Tensor norm(std::int64_t expert, std::int64_t norm) const;
   bool touches_norms() const { return touches_norms_; }
-  /// [m, D]; undefined where the expert has none.
+  /// True where the expert has a bottleneck at this site that reads what the site's block reads.
+  bool reads_block(std::int64_t site) const { return reads_block_[static_cast<std::size_t>(site)]; }
+  /// The first site of the block (attention or feed-forward) that the site belongs to.
+  std::int64_t block_start(std::int64_t site) const { return block_start_[static_cast<std::size_t>(site)]; }
+  /// [m, layers, 2, K, d]: keys and values; undefined where the expert has none.
+  const at::Tensor& prefix(std::int64_t expert) const { return prefixes_[static_cast<std::size_t>(expert)]; }
+  bool has_prefixes() const;
+  /// [m, D]: the tokens before the prompt, zeros where a prefix stands in for them; undefined where the expert has
+  /// none.
   const at::Tensor& soft_prompt(std::int64_t expert) const { return soft_prompts_[static_cast<std::size_t>(expert)]; }
 
  private:
   void refuse_unknown(const std::string& name, const Adapter& adapter) const;
+  void put(std::size_t number, const std::string& name, const Adapter& adapter);
+  void put_vectors(std::size_t number, const std::string& name, const Adapter& adapter);
   void check_factors(const std::string& name, const model::Site& site, const ops::LoraFactors& f) const;
 
   const std::vector<model::Site>* model_sites_;
   const std::vector<model::Norm>* model_norms_;
-  std::int64_t width_ = 0;  ///< D
+  std::int64_t width_ = 0;                          ///< D
+  std::int64_t layers_ = 0, heads_ = 0, head_ = 0;  ///< of keys and values
+  bool decoder_only_ = true;
   std::vector<std::string> names_;
   std::vector<ops::BankSite> sites_;
   std::vector<bool> touched_;
   std::vector<std::map<std::int64_t, at::Tensor>> norms_;  ///< by expert, then norm
-  std::vector<at::Tensor> soft_prompts_;                   ///< by expert
+  std::vector<at::Tensor> soft_prompts_, prefixes_;        ///< by expert
+  std::vector<std::int64_t> block_start_;                  ///< by site
+  std::vector<bool> reads_block_;                          ///< by site
+  std::map<std::size_t, Adapter> live_;                    ///< what `renewed` starts from, by expert
   bool touches_norms_ = false;
 };
 

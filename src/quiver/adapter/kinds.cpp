@@ -2,11 +2,14 @@
 #include "quiver/adapter/kinds.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "quiver/base/error.h"
@@ -18,13 +21,20 @@ namespace {
 
 constexpr double kBottleneckDeviation = 0.01;  // of its weights, as PEMT's target adapters start
 
-constexpr std::array<std::pair<const char*, Kind>, 7> kNames{{{"lora", Kind::lora},
-                                                              {"ia3", Kind::ia3},
-                                                              {"bitfit", Kind::bitfit},
-                                                              {"norms", Kind::norms},
-                                                              {"bottleneck", Kind::bottleneck},
-                                                              {"parallel", Kind::parallel},
-                                                              {"prompt", Kind::prompt}}};
+constexpr double kVeraGain = 0.1;  // what d starts as, in PEFT too
+
+constexpr std::array<std::pair<const char*, Kind>, 12> kNames{{{"lora", Kind::lora},
+                                                               {"ia3", Kind::ia3},
+                                                               {"bitfit", Kind::bitfit},
+                                                               {"norms", Kind::norms},
+                                                               {"bottleneck", Kind::bottleneck},
+                                                               {"parallel", Kind::parallel},
+                                                               {"parallel-mlp", Kind::parallel_mlp},
+                                                               {"prompt", Kind::prompt},
+                                                               {"prefix", Kind::prefix},
+                                                               {"dora", Kind::dora},
+                                                               {"vera", Kind::vera},
+                                                               {"compacter", Kind::compacter}}};
 
 bool ends_in(const std::string& site, std::initializer_list<const char*> names) {
   return std::any_of(names.begin(), names.end(),
@@ -34,10 +44,18 @@ bool is_mlp_out(const std::string& site) { return ends_in(site, {"down_proj", "w
 bool is_attention_out(const std::string& site) { return ends_in(site, {"o_proj", "o"}); }
 bool is_key_or_value(const std::string& site) { return ends_in(site, {"k_proj", "v_proj", "k", "v"}); }
 
-at::Tensor normal(std::int64_t rows, std::int64_t columns, Random& random) {
-  auto out = at::empty({rows, columns}, at::kFloat);
+at::Tensor normal(at::IntArrayRef shape, Random& random, double deviation = kBottleneckDeviation) {
+  auto out = at::empty(shape, at::kFloat);
   for (std::int64_t i = 0; i < out.numel(); ++i)
-    out.data_ptr<float>()[i] = static_cast<float>(random.normal() * kBottleneckDeviation);
+    out.data_ptr<float>()[i] = static_cast<float>(random.normal() * deviation);
+  return out;
+}
+
+/// U(-bound, bound).
+at::Tensor uniform(at::IntArrayRef shape, Random& random, double bound) {
+  auto out = at::empty(shape, at::kFloat);
+  for (std::int64_t i = 0; i < out.numel(); ++i)
+    out.data_ptr<float>()[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
   return out;
 }
 
@@ -72,35 +90,102 @@ class Maker {
         [](const auto&) { return true; },
         [&](const model::Site& site, std::size_t) { out.extras[site.name].bias = at::zeros({site.out}, at::kFloat); });
   }
-  void bottleneck(Adapter& out, bool after) const {
-    at_sites([](const auto& name) { return is_mlp_out(name) || is_attention_out(name); },
+  void bottleneck(Adapter& out, ops::Reads reads) const {
+    const bool block = reads == ops::Reads::block;
+    at_sites([&](const auto& name) { return is_mlp_out(name) || (!block && is_attention_out(name)); },
              [&](const model::Site& site, std::size_t i) {
                Random random(derive_seed(seed_, 100000 + i));
-               ops::Bottleneck b;
-               b.down = normal(o_.width, after ? site.out : site.in, random);
-               b.down_bias = at::zeros({o_.width}, at::kFloat);
-               b.up = normal(site.out, o_.width, random);
-               b.up_bias = at::zeros({site.out}, at::kFloat);
-               b.scale = o_.scale;
-               b.nonlinearity = o_.nonlinearity;
-               b.after = after;
-               out.extras[site.name].bottleneck = std::move(b);
+               auto& b = empty_bottleneck(out, site, reads);
+               // A feed-forward block reads what it gives: D numbers.
+               b.down = normal({o_.width, reads == ops::Reads::input ? site.in : site.out}, random);
+               b.up = normal({site.out, o_.width}, random);
              });
+  }
+  void compacter(Adapter& out) const {
+    const auto n = o_.products;
+    QUIVER_CHECK(n >= 1 && o_.width % n == 0 && model_.config().hidden % n == 0, usage, "--products",
+                 "{} does not divide the width {} and the model's {}", n, o_.width, model_.config().hidden);
+    Random random(derive_seed(seed_, 300000));
+    out.rule = normal({n, n, n}, random);
+    at_sites([](const auto& name) { return is_mlp_out(name) || is_attention_out(name); },
+             [&](const model::Site& site, std::size_t i) {
+               Random own(derive_seed(seed_, 300001 + i));
+               empty_bottleneck(out, site, ops::Reads::output);
+               auto& d = out.derived[site.name];
+               const auto glorot = [&](std::int64_t a, std::int64_t b) {
+                 return uniform({n, a, b}, own, std::sqrt(6.0 / static_cast<double>(a + b)));
+               };
+               d.down_left = glorot(site.out / n, 1);
+               d.down_right = glorot(1, o_.width / n);
+               d.up_left = glorot(o_.width / n, 1);
+               d.up_right = glorot(1, site.out / n);
+             });
+  }
+  /// c starts as the lengths of W's rows, so that nothing changes at first.
+  void magnitudes(Adapter& out) const {
+    for (const auto& site : model_.sites()) {
+      if (out.sites.contains(site.name))
+        out.derived[site.name].magnitude = at::linalg_vector_norm(site.weight.to(at::kFloat), 2, at::IntArrayRef{1});
+    }
+  }
+  /// S_A, S_B as He et al.'s initialisation has them, the same for all experts.
+  void vera(Adapter& out, std::int64_t rank) const {
+    std::int64_t widest_in = 0, widest_out = 0;
+    at_sites([](const auto&) { return true; },
+             [&](const model::Site& site, std::size_t) {
+               out.derived[site.name].input_gains = at::full({rank}, kVeraGain, at::kFloat);
+               out.derived[site.name].output_gains = at::zeros({site.out}, at::kFloat);
+               widest_in = std::max(widest_in, site.in);
+               widest_out = std::max(widest_out, site.out);
+             });
+    Random random(derive_seed(0, 400000));
+    out.shared_a = uniform({rank, widest_in}, random, std::sqrt(6.0 / static_cast<double>(widest_in)));
+    out.shared_b = uniform({widest_out, rank}, random, std::sqrt(6.0 / static_cast<double>(rank)));
   }
   void norms(Adapter& out) const {
     for (const auto& norm : model_.norms()) out.norms[norm.name] = norm.weight.clone();
   }
-  void prompt(Adapter& out) const {
-    Random random(derive_seed(seed_, 200000));
-    const auto& embedding = model_.embedding();
-    out.soft_prompt = at::empty({o_.prompt_tokens, embedding.size(1)}, at::kFloat);
-    for (std::int64_t i = 0; i < o_.prompt_tokens; ++i) {
-      const auto token = random.below(static_cast<std::uint64_t>(embedding.size(0)));
-      out.soft_prompt[i].copy_(embedding[static_cast<std::int64_t>(token)]);
+  void prompt(Adapter& out) const { out.soft_prompt = random_embeddings(200000); }
+  void prefix(Adapter& out) const {
+    const auto& c = model_.config();
+    const auto width = c.layers * 2 * key_width(model_);
+    Random random(derive_seed(seed_, 500000));
+    if (o_.prefix_hidden == 0) {
+      out.prefix = normal({o_.prompt_tokens, width}, random, 1.0);  // as PEFT starts an embedding
+      return;
     }
+    auto& map = out.prefix_map;
+    map.embedding = random_embeddings(500001);
+    const auto layer = [&](std::int64_t to, std::int64_t from, at::Tensor& weight, at::Tensor& bias) {
+      weight = uniform({to, from}, random, 1.0 / std::sqrt(static_cast<double>(from)));
+      bias = at::zeros({to}, at::kFloat);
+    };
+    layer(o_.prefix_hidden, map.embedding.size(1), map.in, map.in_bias);
+    layer(width, o_.prefix_hidden, map.out, map.out_bias);
   }
 
  private:
+  /// Biases, and no maps yet.
+  ops::Bottleneck& empty_bottleneck(Adapter& out, const model::Site& site, ops::Reads reads) const {
+    auto& b = out.extras[site.name].bottleneck.emplace();
+    b.down_bias = at::zeros({o_.width}, at::kFloat);
+    b.up_bias = at::zeros({site.out}, at::kFloat);
+    b.scale = o_.scale;
+    b.nonlinearity = o_.nonlinearity;
+    b.reads = reads;
+    return b;
+  }
+  at::Tensor random_embeddings(std::uint64_t stream) const {
+    Random random(derive_seed(seed_, stream));
+    const auto& embedding = model_.embedding();
+    auto out = at::empty({o_.prompt_tokens, embedding.size(1)}, at::kFloat);
+    for (std::int64_t i = 0; i < o_.prompt_tokens; ++i) {
+      const auto token = random.below(static_cast<std::uint64_t>(embedding.size(0)));
+      out[i].copy_(embedding[static_cast<std::int64_t>(token)]);
+    }
+    return out;
+  }
+
   const model::LanguageModel& model_;
   const KindOptions& o_;
   std::uint64_t seed_;
@@ -126,17 +211,27 @@ Adapter make_adapter(const model::LanguageModel& model, const LoraOptions& lora,
   QUIVER_CHECK(!o.kinds.empty(), usage, "--kind", "none given");
   QUIVER_CHECK(o.width >= 1 && o.prompt_tokens >= 1, usage, "--kind",
                "bottlenecks of width {} and prompts of {} vectors, expected at least 1", o.width, o.prompt_tokens);
-  QUIVER_CHECK(!(o.kinds.contains(Kind::bottleneck) && o.kinds.contains(Kind::parallel)), usage, "--kind",
-               "a site has one bottleneck: in series or in parallel");
+  const auto several = [&](std::initializer_list<Kind> kinds) {
+    return std::count_if(kinds.begin(), kinds.end(), [&](Kind kind) { return o.kinds.contains(kind); }) > 1;
+  };
+  QUIVER_CHECK(!several({Kind::bottleneck, Kind::parallel, Kind::parallel_mlp, Kind::compacter}), usage, "--kind",
+               "a site has one bottleneck: bottleneck, parallel, parallel-mlp or compacter");
+  QUIVER_CHECK(!several({Kind::lora, Kind::dora, Kind::vera}), usage, "--kind",
+               "a site has one pair of factors: lora, dora or vera");
   Adapter out{lora};
-  if (o.kinds.contains(Kind::lora)) out = make_lora(model, lora, seed);
+  if (o.kinds.contains(Kind::lora) || o.kinds.contains(Kind::dora)) out = make_lora(model, lora, seed);
   const Maker maker(model, o, seed);
+  if (o.kinds.contains(Kind::dora)) maker.magnitudes(out);
+  if (o.kinds.contains(Kind::vera)) maker.vera(out, lora.rank);
+  if (o.kinds.contains(Kind::compacter)) maker.compacter(out);
   if (o.kinds.contains(Kind::ia3)) maker.ia3(out);
   if (o.kinds.contains(Kind::bitfit)) maker.bitfit(out);
   if (o.kinds.contains(Kind::norms)) maker.norms(out);
-  if (o.kinds.contains(Kind::bottleneck)) maker.bottleneck(out, true);
-  if (o.kinds.contains(Kind::parallel)) maker.bottleneck(out, false);
+  if (o.kinds.contains(Kind::bottleneck)) maker.bottleneck(out, ops::Reads::output);
+  if (o.kinds.contains(Kind::parallel)) maker.bottleneck(out, ops::Reads::input);
+  if (o.kinds.contains(Kind::parallel_mlp)) maker.bottleneck(out, ops::Reads::block);
   if (o.kinds.contains(Kind::prompt)) maker.prompt(out);
+  if (o.kinds.contains(Kind::prefix)) maker.prefix(out);
   return out;
 }
 

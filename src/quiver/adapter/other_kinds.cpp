@@ -19,6 +19,7 @@ constexpr const char* kWeightsFile = "adapter_model.safetensors";
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kPrompt = "prompt_embeddings";
+constexpr const char *kVeraA = "base_model.vera_A", *kVeraB = "base_model.vera_B";
 
 constexpr std::array<std::pair<const char*, ops::Nonlinearity>, 6> kNonlinearities{
     {{"none", ops::Nonlinearity::none},
@@ -27,6 +28,18 @@ constexpr std::array<std::pair<const char*, ops::Nonlinearity>, 6> kNonlineariti
      {"gelu_new", ops::Nonlinearity::gelu_tanh},
      {"silu", ops::Nonlinearity::silu},
      {"tanh", ops::Nonlinearity::tanh}}};
+
+constexpr std::array<std::pair<const char*, ops::Reads>, 3> kReads{
+    {{"output", ops::Reads::output}, {"input", ops::Reads::input}, {"block", ops::Reads::block}}};
+
+constexpr std::array<std::pair<const char*, at::Tensor DerivedSite::*>, 7> kDerived{
+    {{".lora_magnitude_vector", &DerivedSite::magnitude},
+     {".vera_lambda_d", &DerivedSite::input_gains},
+     {".vera_lambda_b", &DerivedSite::output_gains},
+     {".adapter.down.left", &DerivedSite::down_left},
+     {".adapter.down.right", &DerivedSite::down_right},
+     {".adapter.up.left", &DerivedSite::up_left},
+     {".adapter.up.right", &DerivedSite::up_right}}};
 
 /// The module of a key that ends in `suffix`; empty where it does not.
 std::string module_of(const std::string& key, std::string_view suffix) {
@@ -53,13 +66,15 @@ void take_all(Tensors& left, std::string_view suffix, Take take) {
   }
 }
 
-void take_prompt(Tensors& left, Adapter& out, const std::string& where) {
-  const auto found = left.find(kPrompt);
-  if (found == left.end()) return;
-  QUIVER_CHECK(found->second.dim() == 2 && found->second.size(0) >= 1, format, where, "'{}' is not [tokens, D]",
-               kPrompt);
-  out.soft_prompt = found->second;
+/// The tensor of exactly this key, of `dims` dimensions, out of `left`; undefined where there is none.
+at::Tensor take_one(Tensors& left, const char* key, std::int64_t dims, const std::string& where) {
+  const auto found = left.find(key);
+  if (found == left.end()) return {};
+  QUIVER_CHECK(found->second.dim() == dims && found->second.numel() >= 1, format, where, "'{}' has not {} dimensions",
+               key, dims);
+  auto out = found->second;
   left.erase(found);
+  return out;
 }
 
 Adapter ia3_of(Tensors left, const std::string& where) {
@@ -82,6 +97,27 @@ Adapter norms_of(Tensors left, const std::string& where) {
   return out;
 }
 
+Adapter vera_of(Tensors left, const std::string& where) {
+  Adapter out;
+  out.shared_a = take_one(left, kVeraA, 2, where);
+  out.shared_b = take_one(left, kVeraB, 2, where);
+  QUIVER_CHECK(out.shared_a.defined() && out.shared_b.defined(), unsupported, where,
+               "no {} or {}: save it with save_projection=True", kVeraA, kVeraB);
+  take_all(left, ".vera_lambda_d", [&](const auto& site, const auto& t) { out.derived[site].input_gains = t; });
+  take_all(left, ".vera_lambda_b", [&](const auto& site, const auto& t) { out.derived[site].output_gains = t; });
+  check_known(left, where);
+  out.options.rank = out.shared_a.size(0);
+  return out;
+}
+
+/// Prompt tuning and prefix tuning have one key in common.
+Adapter vectors_of(Tensors left, at::Tensor Adapter::*member, const std::string& where) {
+  Adapter out;
+  out.*member = take_one(left, kPrompt, 2, where);
+  check_known(left, where);
+  return out;
+}
+
 /// The options of all bottlenecks of a QUIVER folder.
 ops::Bottleneck bottleneck_of(const json& config, const std::string& where) {
   const auto options = config.value("bottleneck", json::object());
@@ -89,7 +125,12 @@ ops::Bottleneck bottleneck_of(const json& config, const std::string& where) {
   ops::Bottleneck out;
   try {
     out.scale = options.value("scale", 1.0);
-    out.after = options.value("after", true);
+    // Files of the first version say `after`.
+    const auto reads = options.value("reads", std::string(options.value("after", true) ? "output" : "input"));
+    const auto found =
+        std::find_if(kReads.begin(), kReads.end(), [&](const auto& entry) { return reads == entry.first; });
+    QUIVER_CHECK(found != kReads.end(), unsupported, where, "'reads' is '{}', expected output, input or block", reads);
+    out.reads = found->second;
     out.nonlinearity = nonlinearity_of_name(options.value("nonlinearity", std::string("relu")), where);
   } catch (const json::exception&) {
     fail(ErrorCode::format, where, "'bottleneck' is {}", options.dump().substr(0, 80));
@@ -113,7 +154,11 @@ void finish_factors(Adapter& out, const json& config, const std::string& where) 
 
 Adapter own_of(Tensors left, const json& config, const std::string& where) {
   Adapter out;
-  take_prompt(left, out, where);
+  out.soft_prompt = take_one(left, kPrompt, 2, where);
+  out.prefix = take_one(left, "prefix_embeddings", 2, where);
+  out.rule = take_one(left, "compacter_rule", 3, where);
+  out.shared_a = take_one(left, kVeraA, 2, where);
+  out.shared_b = take_one(left, kVeraB, 2, where);
   take_all(left, ".lora_A.weight", [&](const std::string& site, const at::Tensor& t) { out.sites[site].a = t; });
   take_all(left, ".lora_B.weight", [&](const std::string& site, const at::Tensor& t) { out.sites[site].b = t; });
   finish_factors(out, config, where);
@@ -129,6 +174,13 @@ Adapter own_of(Tensors left, const json& config, const std::string& where) {
   part(".adapter.down.bias", &ops::Bottleneck::down_bias);
   part(".adapter.up.weight", &ops::Bottleneck::up);
   part(".adapter.up.bias", &ops::Bottleneck::up_bias);
+  const auto worked_out = [&](std::string_view suffix, at::Tensor DerivedSite::*member) {
+    take_all(left, suffix, [&](const std::string& site, const at::Tensor& t) {
+      out.derived[site].*member = t;
+      if (member == &DerivedSite::down_left && !out.extras[site].bottleneck) out.extras[site].bottleneck = options;
+    });
+  };
+  for (const auto& [suffix, member] : kDerived) worked_out(suffix, member);
   take_all(left, ".input_scale", [&](const auto& site, const auto& t) { out.extras[site].input_scale = t; });
   take_all(left, ".output_scale", [&](const auto& site, const auto& t) { out.extras[site].output_scale = t; });
   take_all(left, ".bias", [&](const auto& site, const auto& t) { out.extras[site].bias = t; });
@@ -136,8 +188,10 @@ Adapter own_of(Tensors left, const json& config, const std::string& where) {
   check_known(left, where);
   for (const auto& [site, extras] : out.extras) {
     const auto& b = extras.bottleneck;
-    QUIVER_CHECK(!b || (b->down.defined() && b->up.defined() && b->down.dim() == 2 && b->up.dim() == 2), format, where,
-                 "the bottleneck at '{}' lacks adapter.down.weight or adapter.up.weight", site);
+    const auto own = out.derived.find(site);
+    const bool products = own != out.derived.end() && own->second.down_left.defined();
+    QUIVER_CHECK(!b || products || (b->down.defined() && b->up.defined() && b->down.dim() == 2 && b->up.dim() == 2),
+                 format, where, "the bottleneck at '{}' lacks adapter.down.weight or adapter.up.weight", site);
   }
   return out;
 }
@@ -156,7 +210,9 @@ json config_of(const std::string& type, const std::string& base_model) {
 std::vector<std::string> modules(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
 
 bool only_ia3(const Adapter& a) {
-  if (!a.sites.empty() || !a.norms.empty() || a.soft_prompt.defined()) return false;
+  if (!a.sites.empty() || !a.norms.empty() || !a.derived.empty() || a.soft_prompt.defined() || a.prefix.defined()) {
+    return false;
+  }
   return std::all_of(a.extras.begin(), a.extras.end(), [](const auto& entry) {
     const auto& e = entry.second;
     return !e.bias.defined() && !e.bottleneck && e.input_scale.defined() != e.output_scale.defined();
@@ -184,6 +240,28 @@ Folder prompt_folder(const Adapter& adapter, const std::string& base_model) {
   out.config["token_dim"] = adapter.soft_prompt.size(1);
   out.config["num_transformer_submodules"] = 1;
   out.config["prompt_tuning_init"] = "RANDOM";
+  return out;
+}
+
+Folder prefix_folder(const Adapter& adapter, const std::string& base_model) {
+  Folder out{config_of("PREFIX_TUNING", base_model), {{kPrompt, adapter.prefix}}};
+  out.config["num_virtual_tokens"] = adapter.prefix.size(0);
+  out.config["num_transformer_submodules"] = 1;
+  out.config["prefix_projection"] = false;
+  return out;
+}
+
+Folder vera_folder(const Adapter& adapter, const std::string& base_model) {
+  Folder out{config_of("VERA", base_model), {{kVeraA, adapter.shared_a}, {kVeraB, adapter.shared_b}}};
+  std::set<std::string> targets;
+  for (const auto& [site, d] : adapter.derived) {
+    targets.insert(site);
+    out.tensors[std::string(kPrefix) + site + ".vera_lambda_d"] = d.input_gains;
+    out.tensors[std::string(kPrefix) + site + ".vera_lambda_b"] = d.output_gains;
+  }
+  out.config["target_modules"] = modules(targets);
+  out.config["r"] = adapter.shared_a.size(0);
+  out.config["save_projection"] = true;
   return out;
 }
 
@@ -220,21 +298,37 @@ Folder own_folder(const Adapter& adapter, const std::string& base_model) {
     put(site, ".adapter.up.bias", b.up_bias);
     const auto name = std::find_if(kNonlinearities.begin(), kNonlinearities.end(),
                                    [&](const auto& entry) { return entry.second == b.nonlinearity; });
-    const json options{{"scale", b.scale}, {"after", b.after}, {"nonlinearity", name->first}};
+    const auto reads =
+        std::find_if(kReads.begin(), kReads.end(), [&](const auto& entry) { return entry.second == b.reads; });
+    const json options{{"scale", b.scale}, {"reads", reads->first}, {"nonlinearity", name->first}};
     QUIVER_CHECK(!out.config.contains("bottleneck") || out.config["bottleneck"] == options, unsupported, "adapter",
                  "bottlenecks of different scale, place or nonlinearity in one adapter");
     out.config["bottleneck"] = options;
   }
   for (const auto& [norm, weight] : adapter.norms) put(norm, ".weight", weight);
-  if (adapter.soft_prompt.defined()) out.tensors[kPrompt] = adapter.soft_prompt;
+  for (const auto& [site, d] : adapter.derived) {
+    for (const auto& [suffix, member] : kDerived) put(site, suffix, d.*member);
+  }
+  const std::pair<const char*, at::Tensor> wholes[]{{kPrompt, adapter.soft_prompt},
+                                                    {"prefix_embeddings", adapter.prefix},
+                                                    {"compacter_rule", adapter.rule},
+                                                    {kVeraA, adapter.shared_a},
+                                                    {kVeraB, adapter.shared_b}};
+  for (const auto& [key, tensor] : wholes) {
+    if (tensor.defined()) out.tensors[key] = tensor;
+  }
   return out;
 }
 
 Folder folder_of(const Adapter& adapter, const std::string& base_model) {
   if (only_ia3(adapter)) return ia3_folder(adapter, base_model);
-  const bool bare = adapter.sites.empty() && adapter.extras.empty();
-  if (bare && adapter.norms.empty()) return prompt_folder(adapter, base_model);
-  if (bare && !adapter.soft_prompt.defined()) return norms_folder(adapter, base_model);
+  const bool prompt = adapter.soft_prompt.defined(), prefix = adapter.prefix.defined();
+  const bool norms = !adapter.norms.empty(), derived = !adapter.derived.empty();
+  if (adapter.sites.empty() && adapter.extras.empty() && int{prompt} + prefix + norms + derived == 1) {
+    if (prompt) return prompt_folder(adapter, base_model);
+    if (prefix) return prefix_folder(adapter, base_model);
+    return norms ? norms_folder(adapter, base_model) : vera_folder(adapter, base_model);
+  }
   return own_folder(adapter, base_model);
 }
 
@@ -255,7 +349,7 @@ std::optional<Adapter> read_other_kind(const fs::path& folder) {
   if (!config.is_object()) return std::nullopt;
   const auto type = config.value("peft_type", json());
   if (!type.is_string() || type == "LORA") return std::nullopt;
-  const std::set<std::string> known{"IA3", "PROMPT_TUNING", "LN_TUNING", "QUIVER"};
+  const std::set<std::string> known{"IA3", "PROMPT_TUNING", "PREFIX_TUNING", "LN_TUNING", "VERA", "QUIVER"};
   if (!known.contains(type.get<std::string>())) return std::nullopt;
   const auto where = (folder / kWeightsFile).string();
   QUIVER_CHECK(fs::exists(folder / kWeightsFile), not_found, folder.string(), "no {} in it", kWeightsFile);
@@ -271,13 +365,17 @@ std::optional<Adapter> read_other_kind(const fs::path& folder) {
   if (type == "IA3") return ia3_of(std::move(tensors), where);
   if (type == "LN_TUNING") return norms_of(std::move(tensors), where);
   if (type == "QUIVER") return own_of(std::move(tensors), config, where);
-  Adapter out;
-  take_prompt(tensors, out, where);
-  check_known(tensors, where);
-  return out;
+  if (type == "VERA") return vera_of(std::move(tensors), where);
+  return vectors_of(std::move(tensors), type == "PREFIX_TUNING" ? &Adapter::prefix : &Adapter::soft_prompt, where);
 }
 
-void write_other_kind(const fs::path& folder, const Adapter& adapter, const std::string& base_model) {
+void write_other_kind(const fs::path& folder, const Adapter& given, const std::string& base_model) {
+  auto adapter = given;
+  if (given.prefix_map.embedding.defined()) {
+    // Kept as what it gives: the map serves training alone.
+    adapter.prefix_map = {};
+    adapter.prefix = given.prefix_map.value();
+  }
   auto files = folder_of(adapter, base_model);
   for (auto& [name, tensor] : files.tensors) tensor = tensor.detach().to(at::kFloat).contiguous();
   tensor_io::write_safetensors(folder / kWeightsFile, files.tensors, {{"format", "pt"}});

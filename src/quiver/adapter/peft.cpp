@@ -14,7 +14,7 @@ namespace quiver::adapter {
 namespace {
 
 constexpr std::string_view kPrefix = "base_model.model.";
-constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight";
+constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight", kMagnitude = ".lora_magnitude_vector";
 constexpr const char* kWeightsFile = "adapter_model.safetensors";
 constexpr const char* kPickledFile = "adapter_model.bin";
 constexpr const char* kConfigFile = "adapter_config.json";
@@ -37,6 +37,14 @@ void check_pair(const std::string& site, const ops::LoraFactors& f, const PeftCo
                site, f.a.size(0), config.rank_of(site));
 }
 
+/// What a tensor is by the end of its key; empty where it is nothing known.
+std::string_view ending_of(const std::string& key, bool dora) {
+  if (!key.starts_with(kPrefix)) return "";
+  if (key.ends_with(kA)) return kA;
+  if (key.ends_with(kB)) return kB;
+  return dora && key.ends_with(kMagnitude) ? kMagnitude : "";
+}
+
 }  // namespace
 
 Adapter read_peft(const fs::path& folder) {
@@ -51,33 +59,41 @@ Adapter read_peft(const fs::path& folder) {
   const auto file = pickled ? tensor_io::open_torch_tensors(weights) : tensor_io::open_safetensors(weights);
   Adapter adapter{config.options, {}};
   for (const auto& [key, info] : file->tensors()) {
-    const bool a = key.ends_with(kA), b = key.ends_with(kB);
-    QUIVER_CHECK(key.starts_with(kPrefix) && (a || b) && key.size() > kPrefix.size() + kA.size(), unsupported, where,
-                 "tensor '{}' is not {}MODULE{} or {}", key, kPrefix, kA, kB);
-    const auto module = module_of(key, a ? kA : kB);
+    const auto ending = ending_of(key, config.dora);
+    QUIVER_CHECK(!ending.empty() && key.size() > kPrefix.size() + ending.size(), unsupported, where,
+                 "tensor '{}' is not {}MODULE{} or {}{}", key, kPrefix, kA, kB,
+                 config.dora ? ", or its magnitude" : "");
+    const auto module = module_of(key, ending);
     auto tensor = file->load(key);
     QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", key,
                  info.stored_dtype);
-    auto& half = a ? adapter.sites[module].a : adapter.sites[module].b;
-    QUIVER_CHECK(!half.defined(), format, where, "site '{}' has two tensors for lora_{}", module, a ? "A" : "B");
-    half = tensor.to(at::kFloat);
+    auto& place = ending == kA   ? adapter.sites[module].a
+                  : ending == kB ? adapter.sites[module].b
+                                 : adapter.derived[module].magnitude;
+    QUIVER_CHECK(!place.defined(), format, where, "site '{}' has two tensors for {}", module, ending.substr(1));
+    place = tensor.to(at::kFloat);
   }
   QUIVER_CHECK(!adapter.sites.empty(), format, where, "the file holds no tensors");
   for (auto& [site, factors] : adapter.sites) {
     check_pair(site, factors, config, where);
     factors.scale = config.scale_of(site);
+    QUIVER_CHECK(!config.dora || adapter.derived.contains(site), format, where, "site '{}' has no{}", site, kMagnitude);
   }
+  QUIVER_CHECK(adapter.derived.size() == (config.dora ? adapter.sites.size() : 0), format, where,
+               "magnitudes at {} sites, factors at {}", adapter.derived.size(), adapter.sites.size());
   return adapter;
 }
 
 void write_peft(const fs::path& folder, const Adapter& adapter, const std::string& base_model) {
-  if (!adapter.only_factors()) return write_other_kind(folder, adapter, base_model);
+  if (!adapter.only_factors() && !is_dora(adapter)) return write_other_kind(folder, adapter, base_model);
   std::map<std::string, at::Tensor> tensors;
   for (const auto& [site, f] : adapter.sites) {
     const auto key = std::string(kPrefix) + site;
     tensors[key + std::string(kA)] = f.a.detach().to(at::kFloat).contiguous();
     tensors[key + std::string(kB)] = f.b.detach().to(at::kFloat).contiguous();
   }
+  for (const auto& [site, own] : adapter.derived)
+    tensors[std::string(kPrefix) + site + std::string(kMagnitude)] = own.magnitude.detach().to(at::kFloat).contiguous();
   tensor_io::write_safetensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
   write_file_atomically(folder / kConfigFile, write_peft_config(adapter, base_model));
 }
@@ -98,11 +114,23 @@ void add_other_kinds(const Adapter& adapter, Sha256& hash) {
     add_tensor(site + " bias", e.bias, hash);
     if (!e.bottleneck) continue;
     const auto& b = *e.bottleneck;
-    hash.add(fmt::format("{} bottleneck {:.9g} {} {}\n", site, b.scale, static_cast<int>(b.nonlinearity), b.after));
+    // 1 and 0 say what was once the only choice.
+    const int reads = b.reads == ops::Reads::output ? 1 : b.reads == ops::Reads::input ? 0 : 2;
+    hash.add(fmt::format("{} bottleneck {:.9g} {} {}\n", site, b.scale, static_cast<int>(b.nonlinearity), reads));
     for (const auto& t : {b.down, b.down_bias, b.up, b.up_bias}) add_tensor(site, t, hash);
   }
   for (const auto& [norm, weight] : adapter.norms) add_tensor(norm, weight, hash);
   add_tensor("soft prompt", adapter.soft_prompt, hash);
+  add_tensor("prefix", adapter.prefix, hash);
+  for (const auto& [site, d] : adapter.derived) {
+    add_tensor(site + " magnitude", d.magnitude, hash);
+    for (const auto& t : {d.input_gains, d.output_gains}) add_tensor(site + " gain", t, hash);
+    for (const auto& t : {d.down_left, d.down_right, d.up_left, d.up_right}) add_tensor(site + " product", t, hash);
+  }
+  for (const auto& t : {adapter.shared_a, adapter.shared_b}) add_tensor("shared", t, hash);
+  add_tensor("rule", adapter.rule, hash);
+  const auto& map = adapter.prefix_map;
+  for (const auto& t : {map.embedding, map.in, map.in_bias, map.out, map.out_bias}) add_tensor("prefix map", t, hash);
 }
 
 }  // namespace

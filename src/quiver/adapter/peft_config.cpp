@@ -34,6 +34,7 @@ const std::set<std::string>& informative_keys() {
                                           "r",
                                           "lora_alpha",
                                           "use_rslora",
+                                          "use_dora",
                                           "rank_pattern",
                                           "alpha_pattern",
                                           "init_lora_weights",
@@ -156,6 +157,7 @@ PeftConfig parse_peft_config(const std::string& text, const std::string& where) 
   out.options.rank = rank(config.value("r", json(8)), "r", where);
   out.options.alpha = number(config.value("lora_alpha", json(8)), "lora_alpha", where);
   out.options.rank_stabilised = flag(config, "use_rslora", where);
+  out.dora = flag(config, "use_dora", where);
   out.options.dropout = number(config.value("lora_dropout", json(0.0)), "lora_dropout", where);
   out.options.targets = targets_of(config, where);
   out.rank_pattern = patterns<std::int64_t>(config, "rank_pattern", where, rank);
@@ -178,7 +180,7 @@ std::string write_peft_config(const Adapter& adapter, const std::string& base_mo
     if (std::abs(f.scale - usual) > 1e-9 * std::abs(usual))
       alpha_pattern[escaped] = f.scale / lora_scale(1, r, o.rank_stabilised);
   }
-  const json config{
+  json config{
       {"peft_type", "LORA"},
       {"task_type", "CAUSAL_LM"},
       {"base_model_name_or_path", base_model},
@@ -198,6 +200,7 @@ std::string write_peft_config(const Adapter& adapter, const std::string& base_mo
       {"init_lora_weights", true},
       {"modules_to_save", nullptr},
   };
+  if (is_dora(adapter)) config["use_dora"] = true;
   return config.dump(2) + "\n";
 }
 

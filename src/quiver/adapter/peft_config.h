@@ -17,6 +17,7 @@ struct PeftConfig {
   /// (pattern, value) in file order; the first whose pattern matches a module decides.
   std::vector<std::pair<std::string, std::int64_t>> rank_pattern;
   std::vector<std::pair<std::string, double>> alpha_pattern;
+  bool dora = false;       ///< magnitudes beside the factors
   std::string base_model;  ///< as the file says; information only
 
   /// What the configuration expects of a module.

@@ -17,7 +17,7 @@ std::vector<FoundExpert> experts_to_add(const LibraryOptions& o) {
   const fs::path source = one_argument(o, "folder of adapters");
   auto found = library::find_experts(source, library::collection_format_of_name(o.format));
   if (o.name.empty()) return found;
-  if (fs::equivalent(found[0].folder, source) && found[0].mttl_name.empty()) found.resize(1);
+  if (fs::equivalent(found[0].folder, source) && found[0].mttl_name.empty() && !found[0].pemt_source) found.resize(1);
   QUIVER_CHECK(found.size() == 1, usage, "--name", "{} experts cannot all be '{}'", found.size(), o.name);
   found[0].name = o.name;
   return found;

@@ -150,7 +150,7 @@ std::function<void()> declare_library(CLI::App& app) {
   app.add_option("--experts", o->experts, "list, show, export, remove: only these")->delimiter(',');
   app.add_option("--exclude", o->exclude, "list, show, export, remove: all but these")->delimiter(',');
   app.add_option("--name", o->name, "add: the expert's name; default: the folder's");
-  app.add_option("--format", o->format, "add: auto, peft or mttl; export: peft (also auto) or mttl")
+  app.add_option("--format", o->format, "add: auto, peft, mttl or pemt; export: peft (also auto) or mttl")
       ->capture_default_str();
   app.add_option("--alpha", o->alpha, "add: lora_alpha of MTTL experts whose metadata does not say it");
   app.add_option(

@@ -21,7 +21,7 @@ struct Options {
   int threads = 0;
   data::SpanCorruption spans;
   training::TrainOptions train;
-  bool json = false;
+  bool relative = true, json = false;
 };
 
 /// The texts' tokens, one after another; paragraphs are encoded apart.
@@ -99,7 +99,7 @@ void run(Options& o) {
                                             std::to_string(o.source_tokens) + " " + std::to_string(o.spans.density) +
                                             " " + std::to_string(o.spans.mean_span) + " " +
                                             std::to_string(o.train.batch_rows),
-                                        fs::path(o.output) / "run", true};
+                                        fs::path(o.output) / "run", o.relative, true};
   const auto result = training::train_full(
       model, training, [&](std::int64_t step) { return windows.of_step(step); }, windows.validation(), progress);
   save_model_folder(model, o.tokenizer, o.output);
@@ -121,6 +121,7 @@ void run(Options& o) {
 std::function<void()> declare_pretrain(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->train.batch_rows = 32;
+  o->train.learning_rate = 1e-2;
   o->train.max_steps = 1000;
   o->train.validate_every = 200;
   o->train.checkpoint_seconds = 120;
@@ -137,7 +138,10 @@ std::function<void()> declare_pretrain(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--max-steps", t.max_steps, "optimiser steps")->capture_default_str();
   app.add_option("--batch", t.batch_rows, "texts per step")->capture_default_str();
-  app.add_option("--learning-rate", t.learning_rate, "after warm-up")->capture_default_str();
+  app.add_option("--learning-rate", t.learning_rate, "after warm-up; of relative steps, the share that a tensor changes")
+      ->capture_default_str();
+  app.add_flag("--relative-steps,!--plain-steps", o->relative,
+               "steps in proportion to each tensor's root mean square, as Adafactor's (default), or AdamW's own");
   app.add_option("--warmup", t.warmup, "share of the steps in which the rate grows")->capture_default_str();
   app.add_option("--schedule", o->schedule, "constant, linear or cosine")->capture_default_str();
   app.add_option("--weight-decay", t.weight_decay, "of AdamW")->capture_default_str();

@@ -10,10 +10,32 @@
 namespace quiver::cli {
 namespace {
 
-const std::vector<std::string> kTrainKeys{
-    "rank",           "alpha",    "rslora",        "dropout",      "targets",           "init",         "epochs",
-    "max_steps",      "batch",    "learning_rate", "warmup",       "schedule",          "weight_decay", "clip",
-    "validate_every", "patience", "recompute",     "micro_tokens", "checkpoint_seconds"};
+const std::vector<std::string> kTrainKeys{"rank",
+                                          "alpha",
+                                          "rslora",
+                                          "dropout",
+                                          "targets",
+                                          "init",
+                                          "epochs",
+                                          "max_steps",
+                                          "batch",
+                                          "learning_rate",
+                                          "warmup",
+                                          "schedule",
+                                          "weight_decay",
+                                          "clip",
+                                          "validate_every",
+                                          "patience",
+                                          "recompute",
+                                          "micro_tokens",
+                                          "checkpoint_seconds",
+                                          "kind",
+                                          "bottleneck_width",
+                                          "nonlinearity",
+                                          "prompt_tokens",
+                                          "kind_targets",
+                                          "method",
+                                          "set"};
 const std::vector<std::string> kTextKeys{"separator", "tokenise", "truncate", "rules", "max_tokens", "no_eos", "bos"};
 const std::vector<std::string> kEvaluateKeys{"max_new_tokens", "rank_labels", "seed"};
 const std::vector<std::string> kAdaptKeys{"steps",
@@ -38,7 +60,8 @@ const std::vector<std::string> kMachineKeys{"threads", "device"};
 
 const std::map<std::string, Building> kBuildings{
     {"private", Building::each_task}, {"shared", Building::all_tasks},           {"skills", Building::skills},
-    {"mbc", Building::each_cluster},  {"agglomerative", Building::each_cluster}, {"random", Building::each_cluster}};
+    {"mbc", Building::each_cluster},  {"agglomerative", Building::each_cluster}, {"random", Building::each_cluster},
+    {"full", Building::models}};
 
 template <typename Map>
 std::vector<std::string> names_of(const Map& map) {
@@ -84,7 +107,27 @@ RecipeData read_data(TableReader table) {
   return data;
 }
 
-Construction read_construction(TableReader table) {
+/// What tasks it learns, how many of their rows, and what it builds on.
+void read_scope(TableReader& table, const Recipe& recipe, Construction& c) {
+  const auto tasks = table.text("tasks", "trained");
+  if (tasks != "trained" && tasks != "left_out") {
+    table.refuse("tasks", "expected trained or left_out, got '" + tasks + "'");
+  }
+  c.of_left_out = tasks == "left_out";
+  if (c.of_left_out && c.building != Building::each_task && c.building != Building::models) {
+    table.refuse("tasks", "left_out goes with the kinds private and full");
+  }
+  c.rows = table.count("rows", 0);
+  c.over = table.text("over");
+  if (c.over.empty()) return;
+  const auto* other = recipe.construction(c.over);
+  if (c.building != Building::each_task) table.refuse("over", "goes with the kind private");
+  if (other == nullptr || other->building == Building::models) {
+    table.refuse("over", "names no library built before: '" + c.over + "'");
+  }
+}
+
+Construction read_construction(TableReader table, const Recipe& recipe) {
   Construction c;
   c.name = table.required_text("name");
   check_name(table, c.name);
@@ -95,6 +138,7 @@ Construction read_construction(TableReader table) {
                  "is no kind of library: '" + kind + "'" + suggestion(kind, names_of(kBuildings)));
   }
   c.building = found->second;
+  read_scope(table, recipe, c);
   c.train = read_settings(table, "train", kTrainKeys);
   c.arguments = table.texts("arguments");
   if (c.building == Building::skills && c.arguments.empty()) table.refuse("arguments", "is missing: how many skills");
@@ -125,9 +169,16 @@ Route read_route(TableReader table, const Recipe& recipe) {
   r.name = table.required_text("name");
   r.route = table.text("route", r.name);
   r.libraries = table.texts("for");
-  if (r.route == "base" && !r.libraries.empty()) table.refuse("for", "the base model is applied without a library");
-  if (r.route != "base" && r.libraries.empty()) table.refuse("for", "is missing: the libraries to apply it to");
   check_libraries(table, "for", r.libraries, recipe);
+  const bool models =
+      !r.libraries.empty() && std::all_of(r.libraries.begin(), r.libraries.end(), [&](const auto& name) {
+        return recipe.construction(name)->building == Building::models;
+      });
+  if (r.route == "base" && !r.libraries.empty() && !models) {
+    table.refuse("for", "the base model is applied without a library");
+  }
+  if (r.route != "base" && models) table.refuse("route", "of whole models: expected base, got '" + r.route + "'");
+  if (r.route != "base" && r.libraries.empty()) table.refuse("for", "is missing: the libraries to apply it to");
   const auto tasks = table.text("tasks", "all");
   if (tasks != "all" && tasks != "trained" && tasks != "left_out") {
     table.refuse("tasks", "expected all, trained or left_out, got '" + tasks + "'");
@@ -158,7 +209,7 @@ Adaptation read_adaptation(TableReader table, const Recipe& recipe) {
 
 void read_grid(TableReader& table, Recipe& recipe) {
   for (auto& c : table.tables("construction")) {
-    recipe.constructions.push_back(read_construction(c));
+    recipe.constructions.push_back(read_construction(c, recipe));
     const auto& name = recipe.constructions.back().name;
     if (recipe.construction(name) != &recipe.constructions.back()) c.refuse("name", "there are two '" + name + "'");
   }

@@ -26,20 +26,24 @@ enum class Building {
   all_tasks,     ///< shared: one expert that learns all tasks
   each_cluster,  ///< mbc, agglomerative, random: an expert per cluster of the private experts' tasks
   skills,        ///< Poly and MHR: skills and a selector over all tasks, by one call of train as `arguments` say
+  models,        ///< full: a model per task, every weight trained
 };
 
 struct Construction {
   std::string name;
   Building building = Building::each_task;
+  bool of_left_out = false;   ///< learns the left-out tasks, not those of `train`
+  std::string over;           ///< each_task: an earlier construction, into whose library the experts go; may be empty
+  std::int64_t rows = 0;      ///< of a task, in place of the recipe's; 0: the recipe's
   std::string method;         ///< each_cluster: of `quiver cluster`
   std::int64_t clusters = 0;  ///< each_cluster: how many
   Settings train;             ///< beside the recipe's
   Settings cluster;
-  Arguments arguments;  ///< of train, as they are
+  Arguments arguments;  ///< of train, as they are but for {over}, the other library, and {experts}, its experts
 };
 
 struct Route {
-  std::string name, route;
+  std::string name, route;             ///< {expert} in the route: the one that was made for the task at hand
   std::vector<std::string> libraries;  ///< constructions; empty: the base model alone
   bool trained = true, left_out = true;
   bool prepare = false;

@@ -13,12 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-void replace_all(std::string& text, const std::string& what, const std::string& by) {
-  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) {
-    text.replace(at, what.size(), by);
-  }
-}
-
 std::string quoted(const std::string& word) {
   const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
     return std::isalnum(c) || std::string_view("_-./:=,+@%").find(static_cast<char>(c)) != std::string_view::npos;
@@ -30,6 +24,15 @@ std::string quoted(const std::string& word) {
 }
 
 }  // namespace
+
+bool replace_all(std::string& text, const std::string& what, const std::string& by) {
+  bool any = false;
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) {
+    text.replace(at, what.size(), by);
+    any = true;
+  }
+  return any;
+}
 
 std::string CellStore::filled(const std::string& text) const {
   auto out = text;
@@ -92,11 +95,12 @@ void CellStore::save(const Cell& cell, const CellResult& result) {
   write_file_atomically(file(cell), stored.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
-std::string expert_identity(const fs::path& library, const std::string& name) {
-  if (name.empty() || !fs::exists(library / "library.json")) return "";
-  const auto opened = library::Library::open(library);
+std::string expert_identity(const fs::path& folder, const std::string& name) {
+  if (name == kModelFile) return fs::exists(folder / name) ? sha256_hex(read_file(folder / name)) : "";
+  if (name.empty() || !fs::exists(folder / "library.json")) return "";
+  const auto opened = library::Library::open(folder);
   if (opened.contains(name)) return opened.info(name).identity;
-  const auto router = library / "routers" / name / "router.safetensors";
+  const auto router = folder / "routers" / name / "router.safetensors";
   return fs::exists(router) ? sha256_hex(read_file(router)) : "";
 }
 

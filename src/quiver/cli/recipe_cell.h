@@ -20,7 +20,7 @@ struct Cell {
   Arguments command;                              ///< verb and options, with {data} and {output}
   std::vector<std::string> tasks;                 ///< given as --task {data}/TASK.jsonl
   std::map<std::string, std::string> identities;  ///< of the experts it uses
-  std::string library, makes;                     ///< of train: what gets what; "" for other verbs
+  std::string library, makes;                     ///< of train: what folder gets what; "" for other verbs
   bool ready = true;                              ///< false: what comes before it has no result yet
 
   const std::string& verb() const { return command[0]; }
@@ -59,8 +59,13 @@ class CellStore {
   std::map<std::string, std::string> hashes_;
 };
 
-/// expert.json's identity, or the hash of a trained router's tensors; "" where the library has neither of that name.
-std::string expert_identity(const fs::path& library, const std::string& name);
+/// The weights in the folder of a model that was trained whole.
+inline constexpr const char* kModelFile = "model.safetensors";
+/// expert.json's identity, or the hash of a trained router's tensors, or kModelFile's; "" where the folder has none.
+std::string expert_identity(const fs::path& folder, const std::string& name);
+
+/// Whether there was any.
+bool replace_all(std::string& text, const std::string& what, const std::string& by);
 
 /// A command line that a shell reads as these arguments, after `quiver`.
 std::string shell_text(const Arguments& arguments);

@@ -74,40 +74,59 @@ void RecipeGrid::walk(const std::function<void()>& each) {
   }
 }
 
-BuiltLibrary RecipeGrid::build(const Construction& c, std::int64_t seed) {
-  if (c.building == Building::each_task && private_.contains(seed) && private_[seed].construction == c.name) {
-    return private_[seed];
-  }
+const BuiltLibrary& RecipeGrid::build(const Construction& c, std::int64_t seed) {
+  const auto found = built_.find({c.name, seed});
+  if (found != built_.end()) return found->second;
+  const bool each = c.building == Building::each_task || c.building == Building::models;
+  auto library = each ? build_each(c, seed) : build_joint(c, seed);
+  return built_[{c.name, seed}] = std::move(library);
+}
+
+/// An expert, a router or a model for each task.
+BuiltLibrary RecipeGrid::build_each(const Construction& c, std::int64_t seed) {
   auto library = empty_library(c, seed);
-  const auto& tasks = recipe_.data.train;
+  if (!c.over.empty()) library.folder = empty_library(*recipe_.construction(c.over), seed).folder;
   std::vector<std::string> names;
   Members members;
-  if (c.building == Building::each_task) {
-    for (const auto& task : tasks) {
-      names.push_back(short_name(task));
-      members.push_back({task});
-    }
-  } else if (c.building == Building::each_cluster) {
+  for (const auto& task : c.of_left_out ? recipe_.data.left_out : recipe_.data.train) {
+    const auto name = library.models   ? model_folder(c, seed, task)
+                      : c.over.empty() ? short_name(task)
+                                       : c.name + "." + short_name(task);
+    names.push_back(name);
+    members.push_back({task});
+    library.made_for[task] = name;
+  }
+  train(c, library, members, names);
+  return library;
+}
+
+BuiltLibrary RecipeGrid::build_joint(const Construction& c, std::int64_t seed) {
+  auto library = empty_library(c, seed);
+  std::vector<std::string> names;
+  Members members;
+  if (c.building == Building::each_cluster) {
     members = cluster(c, seed, library.ready);
     for (std::size_t i = 0; i < members.size(); ++i) names.push_back(fmt::format("cluster{}", i));
   } else {
     names.push_back(c.name);
-    members.push_back(tasks);
+    members.push_back(recipe_.data.train);
   }
   train(c, library, members, names);
-  if (c.building == Building::each_task && !private_.contains(seed)) private_[seed] = library;
   return library;
 }
 
 void RecipeGrid::train(const Construction& c, BuiltLibrary& library, const Members& tasks,
                        const std::vector<std::string>& names) {
+  const auto over = c.over.empty() ? BuiltLibrary() : build(*recipe_.construction(c.over), library.seed);
+  library.ready = library.ready && over.ready;
   std::vector<Cell> cells;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    cells.push_back(train_cell(recipe_, c, library, names[i], tasks[i]));
+    cells.push_back(train_cell(recipe_, c, library, names[i], tasks[i], over));
     cells.back().ready = library.ready;
   }
   const auto results = executor_.finish(cells);
-  if (c.building != Building::skills) library.experts = names;  // skills are applied without experts
+  // Skills are applied without experts; over another library, an expert is asked for by its own name.
+  if (c.building != Building::skills && c.over.empty()) library.experts = names;
   std::sort(library.experts.begin(), library.experts.end());
   identify(library, names, results);
 }
@@ -118,22 +137,20 @@ void RecipeGrid::identify(BuiltLibrary& library, const std::vector<std::string>&
   const auto folder = fs::path(store_.filled(library.folder));
   library.ready = std::all_of(results.begin(), results.end(), [](const auto& result) { return result.has_value(); });
   if (!library.ready) return;
-  for (const auto& name : names) library.identities[name] = expert_identity(folder, name);
-  library.identities["base model"] = library::Library::open(folder).fingerprint();
+  for (const auto& name : names) {
+    library.identities[name] =
+        library.models ? expert_identity(store_.filled(name), kModelFile) : expert_identity(folder, name);
+  }
+  if (!library.models) library.identities[kBaseModel] = library::Library::open(folder).fingerprint();
 }
 
 const BuiltLibrary& RecipeGrid::private_library(std::int64_t seed) {
-  if (!private_.contains(seed)) {
-    Construction construction;
-    construction.name = "private";
-    for (const auto& c : recipe_.constructions) {
-      if (c.building != Building::each_task) continue;
-      construction = c;
-      break;
-    }
-    build(construction, seed);
+  for (const auto& c : recipe_.constructions) {
+    if (c.building == Building::each_task && !c.of_left_out && c.over.empty()) return build(c, seed);
   }
-  return private_.at(seed);
+  Construction construction;
+  construction.name = "private";
+  return build(construction, seed);
 }
 
 /// The tasks of each cluster, in the recipe's order; made-up names where they are not known yet.
@@ -156,8 +173,10 @@ RecipeGrid::Members RecipeGrid::cluster(const Construction& c, std::int64_t seed
 void RecipeGrid::evaluate(const Route& route, const BuiltLibrary& library) {
   std::vector<Cell> cells;
   std::vector<GridScore> scores;
+  const bool own = library.models || route.route.find("{expert}") != std::string::npos;
   const auto add = [&](const std::vector<std::string>& tasks, const char* group) {
     for (const auto& task : tasks) {
+      if (own && !library.made_for.contains(task)) continue;
       cells.push_back(evaluate_cell(recipe_, route, library, task));
       scores.push_back(blank_score(library, route.name, group, task));
     }

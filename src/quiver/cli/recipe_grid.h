@@ -28,7 +28,9 @@ class RecipeGrid {
 
  private:
   using Members = std::vector<std::vector<std::string>>;
-  BuiltLibrary build(const Construction& construction, std::int64_t seed);
+  const BuiltLibrary& build(const Construction& construction, std::int64_t seed);
+  BuiltLibrary build_each(const Construction& construction, std::int64_t seed);
+  BuiltLibrary build_joint(const Construction& construction, std::int64_t seed);
   void train(const Construction& construction, BuiltLibrary& library, const Members& tasks,
              const std::vector<std::string>& names);
   void identify(BuiltLibrary& library, const std::vector<std::string>& names, const CellExecutor::Results& results);
@@ -41,7 +43,7 @@ class RecipeGrid {
   const Recipe& recipe_;
   CellExecutor& executor_;
   const CellStore& store_;
-  std::map<std::int64_t, BuiltLibrary> private_;
+  std::map<std::pair<std::string, std::int64_t>, BuiltLibrary> built_;  ///< by construction and seed
   std::vector<GridScore> scores_;
 };
 

@@ -13,9 +13,9 @@ void add_limit(Arguments& to, const char* option, std::int64_t rows) {
   if (rows > 0) add(to, {option, std::to_string(rows)});
 }
 
-/// A verb on the recipe's model.
-Arguments on_model(const char* verb, const Recipe& recipe, const Arguments& more) {
-  Arguments out{verb, "--model", recipe.model};
+/// A verb on the recipe's model, or on one that was trained.
+Arguments on_model(const char* verb, const Recipe& recipe, const Arguments& more, const std::string& model = "") {
+  Arguments out{verb, "--model", model.empty() ? recipe.model : model};
   add(out, arguments_of(recipe.precision));
   add(out, more);
   return out;
@@ -30,6 +30,15 @@ void add_library(Cell& cell, const BuiltLibrary& library) {
   cell.ready = library.ready;
 }
 
+/// What stands for one task alone: its expert or router, or its model.
+void add_one(Cell& cell, const BuiltLibrary& library, const std::string& maker) {
+  for (const auto& who : {maker, std::string(kBaseModel)}) {
+    const auto found = library.identities.find(who);
+    if (found != library.identities.end()) cell.identities.insert(*found);
+  }
+  cell.ready = library.ready;
+}
+
 std::string label_of(const BuiltLibrary& library) {
   return library.folder.empty() ? "" : fmt::format("{}, seed {}, ", library.construction, library.seed);
 }
@@ -41,25 +50,37 @@ BuiltLibrary empty_library(const Construction& construction, std::int64_t seed) 
   library.construction = construction.name;
   library.folder = fmt::format("{{output}}/libraries/{}-seed{}", construction.name, seed);
   library.seed = seed;
+  library.models = construction.building == Building::models;
   return library;
 }
 
+std::string model_folder(const Construction& construction, std::int64_t seed, const std::string& task) {
+  return fmt::format("{{output}}/models/{}-seed{}/{}", construction.name, seed, short_name(task));
+}
+
 Cell train_cell(const Recipe& recipe, const Construction& c, const BuiltLibrary& into, const std::string& name,
-                const std::vector<std::string>& tasks) {
-  const bool alone = c.building == Building::each_task;
+                const std::vector<std::string>& tasks, const BuiltLibrary& over) {
+  const bool alone = c.building == Building::each_task || c.building == Building::models;
   const auto& data = recipe.data;
+  const bool whole = c.building == Building::models;
   Cell cell;
-  cell.label = fmt::format("train {}{}", label_of(into), name);
-  cell.command = on_model("train", recipe, {"--library", into.folder, "--replace", "--name", name});
-  add_limit(cell.command, "--limit", alone ? data.rows : data.rows_per_task);
+  cell.label = fmt::format("train {}{}", label_of(into), short_name(name));
+  cell.command = whole ? on_model("train", recipe, {"--method", "full", "--output", name})
+                       : on_model("train", recipe, {"--library", into.folder, "--replace", "--name", name});
+  add_limit(cell.command, "--limit", c.rows > 0 ? c.rows : alone ? data.rows : data.rows_per_task);
   add_limit(cell.command, "--validation-limit", alone ? data.validation_rows : data.joint_validation_rows);
   add(cell.command, arguments_of(merged(recipe.train, c.train)));
   add(cell.command, arguments_of(recipe.text));
   add(cell.command, {"--seed", std::to_string(into.seed)});
-  add(cell.command, c.arguments);
+  for (auto argument : c.arguments) {
+    replace_all(argument, "{over}", over.folder);
+    replace_all(argument, "{experts}", join(over.experts, ","));
+    cell.command.push_back(std::move(argument));
+  }
   cell.tasks = tasks;
-  cell.library = into.folder;
-  cell.makes = name;
+  cell.identities = over.identities;
+  cell.library = whole ? name : into.folder;
+  cell.makes = whole ? kModelFile : name;
   return cell;
 }
 
@@ -91,8 +112,19 @@ Cell prepare_cell(const Recipe& recipe, const Route& route, const BuiltLibrary& 
 Cell evaluate_cell(const Recipe& recipe, const Route& route, const BuiltLibrary& library, const std::string& task) {
   Cell cell;
   cell.label = fmt::format("evaluate {}{}, {}", label_of(library), route.name, short_name(task));
-  cell.command = on_model("evaluate", recipe, {"--route", route.route});
-  add_library(cell, library);
+  const auto made = library.made_for.find(task);
+  const auto maker = made == library.made_for.end() ? "" : made->second;
+  auto name = route.route;
+  if (library.models) {
+    cell.command = on_model("evaluate", recipe, {"--route", name}, maker);
+    add_one(cell, library, maker);
+  } else if (replace_all(name, "{expert}", maker)) {
+    cell.command = on_model("evaluate", recipe, {"--route", name, "--library", library.folder});
+    add_one(cell, library, maker);
+  } else {
+    cell.command = on_model("evaluate", recipe, {"--route", name});
+    add_library(cell, library);
+  }
   add_limit(cell.command, "--limit", recipe.data.test_rows);
   add(cell.command, arguments_of(recipe.text));
   add(cell.command, arguments_of(recipe.evaluate));

@@ -49,16 +49,22 @@ void declare_lora(CLI::App& app, Options& o) {
 void declare_kinds(CLI::App& app, Options& o) {
   auto& kind = o.train.kind;
   app.add_option("--kind", o.kinds,
-                 "lora, ia3, bitfit, norms, bottleneck, parallel, prompt; several, parted by commas, make one adapter")
+                 "lora, dora, vera, ia3, bitfit, norms, bottleneck, compacter, parallel, parallel-mlp, prompt, prefix; "
+                 "several, parted by commas, make one adapter")
       ->delimiter(',');
   app.add_option("--kind-targets", kind.targets,
-                 "sites of ia3, bitfit and bottlenecks; default: each kind's usual ones")
+                 "sites of ia3, bitfit, vera and bottlenecks; default: each kind's usual ones")
       ->delimiter(',');
   app.add_option("--bottleneck-width", kind.width, "inner width of bottlenecks")->capture_default_str();
   app.add_option("--bottleneck-scale", kind.scale, "factor of what a bottleneck adds")->capture_default_str();
   app.add_option("--nonlinearity", o.nonlinearity, "of bottlenecks: none, relu, gelu, gelu_new, silu or tanh")
       ->capture_default_str();
-  app.add_option("--prompt-tokens", kind.prompt_tokens, "vectors before the prompt")->capture_default_str();
+  app.add_option("--prompt-tokens", kind.prompt_tokens, "length of a prompt or prefix")->capture_default_str();
+  app.add_option("--prefix-hidden", kind.prefix_hidden,
+                 "train a prefix through a map with so many hidden units; 0: as it is")
+      ->capture_default_str();
+  app.add_option("--products", kind.products, "Kronecker products that a map of compacter is a sum of")
+      ->capture_default_str();
 }
 
 void choose_kinds(Options& o) {

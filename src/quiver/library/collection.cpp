@@ -10,6 +10,7 @@
 #include "quiver/base/strings.h"
 #include "quiver/library/expert_file.h"
 #include "quiver/library/mttl_library.h"
+#include "quiver/library/pemt_checkpoint.h"
 
 namespace quiver::library {
 namespace {
@@ -55,11 +56,17 @@ class Search {
  private:
   void visit(const fs::path& folder, const std::string& prefix, int level) {
     if (level > kMaxLevels || !seen_.insert(fs::weakly_canonical(folder)).second) return;  // a link that leads back
-    const bool adapter = format_ != CollectionFormat::mttl && fs::exists(folder / "adapter_config.json");
+    const bool adapter = wanted(CollectionFormat::peft) && fs::exists(folder / "adapter_config.json");
     if (adapter) found_.push_back({fit_name(prefix.empty() ? own_name(folder) : prefix), folder});
-    if (format_ != CollectionFormat::peft) {
+    if (wanted(CollectionFormat::mttl)) {
       for (const auto& name : mttl_expert_names(folder))
         found_.push_back({fit_name(joined(prefix, name)), folder, name});
+    }
+    if (wanted(CollectionFormat::pemt)) {
+      const auto count = pemt_sources(folder);
+      const auto name = prefix.empty() ? own_name(folder) : prefix;
+      for (std::size_t k = 0; k < count; ++k)
+        found_.push_back({fit_name(count == 1 ? name : fmt::format("{}-{}", name, k)), folder, "", k});
     }
     for (const auto& child : folders_in(folder)) {
       const auto name = child.filename().string();
@@ -67,6 +74,7 @@ class Search {
       if (name[0] != '.' && !(adapter && checkpoint)) visit(child, joined(prefix, name), level + 1);
     }
   }
+  bool wanted(CollectionFormat format) const { return format_ == CollectionFormat::automatic || format_ == format; }
   static std::string joined(const std::string& prefix, const std::string& name) {
     return prefix.empty() ? name : prefix + "/" + name;
   }
@@ -103,20 +111,23 @@ CollectionFormat collection_format_of_name(const std::string& name) {
   if (name == "auto") return CollectionFormat::automatic;
   if (name == "peft") return CollectionFormat::peft;
   if (name == "mttl") return CollectionFormat::mttl;
-  fail(ErrorCode::usage, "--format", "'{}'{}", name, suggestion(name, {"auto", "peft", "mttl"}));
+  if (name == "pemt") return CollectionFormat::pemt;
+  fail(ErrorCode::usage, "--format", "'{}'{}", name, suggestion(name, {"auto", "peft", "mttl", "pemt"}));
 }
 
 std::vector<FoundExpert> find_experts(const fs::path& folder, CollectionFormat format) {
   QUIVER_CHECK(fs::is_directory(folder), not_found, folder.string(), "no such folder");
   auto found = Search(fs::exists(folder / "library.json") ? folder / "experts" : folder, format).run();
   QUIVER_CHECK(!found.empty(), not_found, folder.string(),
-               "no adapter_config.json (PEFT) and no .meta file (MTTL) in it or in its folders");
+               "no adapter_config.json (PEFT), no .meta file (MTTL) and no lora.pt (PEMT) in it or in its folders");
   return found;
 }
 
 ImportedExpert read_found_expert(const FoundExpert& found, std::optional<double> alpha) {
   ImportedExpert out;
-  if (found.mttl_name.empty()) {
+  if (found.pemt_source) {
+    out = read_pemt_source(found.folder, *found.pemt_source, alpha);
+  } else if (found.mttl_name.empty()) {
     out.adapter = adapter::read_peft(found.folder);
     if (fs::exists(found.folder / kExpertFile)) read_expert_json(out.info, found.folder / kExpertFile);
   } else {

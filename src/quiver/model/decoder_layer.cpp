@@ -31,7 +31,8 @@ at::Tensor attention(const DecoderLayer& layer, const at::Tensor& x, const Layer
   const auto tokens = x.size(0), width = c.config.head_width;
   const auto heads = c.config.heads, kv_heads = c.config.kv_heads;
   const auto qkv = layer.query_key_value.forward(x, c.experts).view({tokens, heads + 2 * kv_heads, width});
-  const auto [q, k, v] = ops::part_rotated(qkv, heads, c.angles.cosine, c.angles.sine);
+  auto [q, k, v] = ops::part_rotated(qkv, heads, c.angles.cosine, c.angles.sine);
+  if (c.experts) c.experts->keys_values(static_cast<std::int64_t>(c.layer), k, v);
   return layer.output.forward(ops::packed_attention(q, k, v, attention_rows(k, v, c)), c.experts);
 }
 

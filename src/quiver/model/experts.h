@@ -18,6 +18,8 @@ struct Site {
   std::int64_t in = 0;
   std::int64_t out = 0;
   std::int64_t layer = 0;
+  at::Tensor weight = {};  ///< the base model's, [out, in]
+  at::Tensor bias = {};    ///< [out], or undefined
 };
 
 /// One norm of the base model, whose weight an adapter may replace.
@@ -48,6 +50,8 @@ class ExpertSource {
   }
   /// The weight of norm `number`: [D], or [T, D] where rows differ.
   virtual at::Tensor norm(std::int64_t /*number*/, const at::Tensor& weight) { return weight; }
+  /// A decoder-only layer's keys (rotated) and values [T, K, d] of the batch's own tokens, to be changed.
+  virtual void keys_values(std::int64_t /*layer*/, at::Tensor& /*keys*/, at::Tensor& /*values*/) {}
 };
 
 /// Passes everything on to another source (null: the base model), for those that listen, or change one part. The other
@@ -63,6 +67,9 @@ class PassingOn : public ExpertSource {
   }
   at::Tensor norm(std::int64_t number, const at::Tensor& weight) override {
     return source_ ? source_->norm(number, weight) : weight;
+  }
+  void keys_values(std::int64_t layer, at::Tensor& keys, at::Tensor& values) override {
+    if (source_) source_->keys_values(layer, keys, values);
   }
 
  private:

@@ -25,6 +25,8 @@ class TrainableModel {
 
   at::Tensor parameters;  ///< float32 [P]
   at::Tensor gradient;    ///< float32 [P]
+  /// By name, in the order in which they stand in `parameters`: views of it.
+  const std::map<std::string, at::Tensor>& weights() const { return weights_; }
   /// Valid until `parameters` change. Its fingerprint is empty.
   LanguageModel model() const;
   /// Writes config.json and model.safetensors into `folder`, which exists.

@@ -44,7 +44,8 @@ struct SiteUse {
   std::int64_t out_begin = 0;
   std::int64_t out_count = 0;
   Combine combine = Combine::outputs;
-  DropoutPlan dropout;  ///< training only: applied to x on its way into A
+  DropoutPlan dropout;          ///< training only: applied to x on its way into A
+  at::Tensor block_input = {};  ///< [T, D]: what the block reads that the site ends; where Reads::block asks for it
 };
 
 /// Adds the experts to `y` in place, their extras (site_extras.h) after their factors, and returns it. x: [T, in], y:

@@ -59,13 +59,19 @@ at::Tensor finished(const SiteUse& site, const at::Tensor& x, at::Tensor y) {
   if (scale.defined()) y = y + scale;
   const auto beside = mixed(site, x, y, [&](const SiteExtras& e, const at::Tensor& own_x, const at::Tensor&) {
     auto out = e.bias.defined() ? e.bias.to(dtype).unsqueeze(0).expand({own_x.size(0), -1}) : at::Tensor();
-    if (!e.bottleneck || e.bottleneck->after) return out;
+    if (!e.bottleneck || e.bottleneck->reads != Reads::input) return out;
     const auto term = apply(*e.bottleneck, own_x);
     return out.defined() ? out + term : term;
   });
   if (beside.defined()) y = y + beside;
+  if (site.block_input.defined()) {
+    const auto around = mixed(site, site.block_input, y, [&](const SiteExtras& e, const at::Tensor& own, const auto&) {
+      return e.bottleneck && e.bottleneck->reads == Reads::block ? apply(*e.bottleneck, own) : at::Tensor();
+    });
+    if (around.defined()) y = y + around;
+  }
   const auto after = mixed(site, x, y, [&](const SiteExtras& e, const at::Tensor&, const at::Tensor& own) {
-    return e.bottleneck && e.bottleneck->after ? apply(*e.bottleneck, own) : at::Tensor();
+    return e.bottleneck && e.bottleneck->reads == Reads::output ? apply(*e.bottleneck, own) : at::Tensor();
   });
   return after.defined() ? y + after : y;
 }

@@ -132,8 +132,9 @@ class PemtSource : public model::ExpertSource {
     const auto& f = own.experts[static_cast<std::size_t>(k)];
     if (f.a.defined()) return {at::linear(u, f.a.to(dtype)), f.b.to(dtype), {}};
     const auto& b = own.extras.at(static_cast<std::size_t>(k)).bottleneck;
-    QUIVER_CHECK(b && !b->after, unsupported, "pemt", "source {} has neither factors nor a bottleneck beside site {}",
-                 k, model_.sites()[static_cast<std::size_t>(site)].name);
+    QUIVER_CHECK(b && b->reads == ops::Reads::input, unsupported, "pemt",
+                 "source {} has neither factors nor a bottleneck beside site {}", k,
+                 model_.sites()[static_cast<std::size_t>(site)].name);
     auto hidden = at::linear(u, b->down.to(dtype));
     if (b->down_bias.defined()) hidden = hidden + b->down_bias.to(dtype);
     return {ops::apply(b->nonlinearity, hidden), b->up.to(dtype),

@@ -16,18 +16,35 @@ namespace {
 class SharedMix : public model::ExpertSource {
  public:
   SharedMix(std::shared_ptr<const adapter::Bank> bank, ops::Mix mix, std::vector<ops::RowMix> rows,
-            ops::Combine combine)
+            std::vector<std::int64_t> soft, ops::Combine combine)
       : bank_(std::move(bank)),
         mix_(std::make_shared<const ops::Mix>(std::move(mix))),
         rows_(std::move(rows)),
+        soft_(std::move(soft)),
         combine_(combine) {}
 
-  std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor&) override {
+  std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
     std::vector<ops::SiteUse> uses;
+    if (sites[0].site == bank_->block_start(sites[0].site)) block_input_ = x;
     for (const auto& s : sites) {
-      if (bank_->touches(s.site)) uses.push_back({&bank_->site(s.site), mix_, s.begin, s.count, combine_, {}});
+      if (!bank_->touches(s.site)) continue;
+      uses.push_back({&bank_->site(s.site), mix_, s.begin, s.count, combine_, {}});
+      if (bank_->reads_block(s.site)) uses.back().block_input = block_input_;
     }
     return uses;
+  }
+
+  /// A prefix takes the places of the row's first tokens.
+  void keys_values(std::int64_t layer, at::Tensor& keys, at::Tensor& values) override {
+    if (!bank_->has_prefixes()) return;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      const auto prefix = soft_[i] > 0 ? bank_->prefix(rows_[i].pairs.at(0).first) : at::Tensor();
+      if (!prefix.defined()) continue;
+      const auto own = prefix.select(1, layer).to(keys.scalar_type());
+      const auto begin = rows_[i].begin, end = begin + prefix.size(0);
+      keys = keys.slice_scatter(own.select(1, 0), 0, begin, end);
+      values = values.slice_scatter(own.select(1, 1), 0, begin, end);
+    }
   }
 
   /// w + sum_e w_e (g_e - w) for each row.
@@ -53,7 +70,9 @@ class SharedMix : public model::ExpertSource {
   std::shared_ptr<const adapter::Bank> bank_;
   std::shared_ptr<const ops::Mix> mix_;
   std::vector<ops::RowMix> rows_;
+  std::vector<std::int64_t> soft_;  ///< first tokens of each row that stand for vectors
   ops::Combine combine_;
+  at::Tensor block_input_;
 };
 
 }  // namespace
@@ -65,10 +84,14 @@ std::unique_ptr<model::ExpertSource> bind_rows(std::shared_ptr<const adapter::Ba
   QUIVER_CHECK(pairs.size() == batch.rows.size(), mismatch, "router", "{} rows of pairs for a batch of {}",
                pairs.size(), batch.rows.size());
   std::vector<ops::RowMix> rows;
-  for (std::size_t i = 0; i < pairs.size(); ++i) rows.push_back({batch.rows[i].begin, batch.rows[i].count, pairs[i]});
+  std::vector<std::int64_t> soft;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    rows.push_back({batch.rows[i].begin, batch.rows[i].count, pairs[i]});
+    soft.push_back(batch.rows[i].soft);
+  }
   auto mix = ops::mix_of_rows(batch.tokens(), rows);
   if (mix.empty()) return nullptr;
-  return std::make_unique<SharedMix>(std::move(bank), std::move(mix), std::move(rows), combine);
+  return std::make_unique<SharedMix>(std::move(bank), std::move(mix), std::move(rows), std::move(soft), combine);
 }
 
 std::unique_ptr<model::ExpertSource> bind_once(const Router& router, const model::PackedBatch& batch,

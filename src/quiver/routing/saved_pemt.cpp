@@ -57,7 +57,7 @@ class Reader {
                  "nonlinearity {}", kind);
     out.nonlinearity = static_cast<ops::Nonlinearity>(static_cast<int>(kind));
     out.scale = number_of(options, "scale", 1.0);
-    out.after = after;
+    out.reads = after ? ops::Reads::output : ops::Reads::input;
     return out;
   }
   double number_of(const json& object, const char* key, double fallback) const {

@@ -32,7 +32,7 @@ class Run {
       : model_(model),
         run_(run),
         progress_(progress),
-        key_(sha256_hex(to_json(run.options).dump() + run.key)),
+        key_(sha256_hex(to_json(run.options).dump() + run.key + (run.relative_steps ? " relative" : ""))),
         optimizer_(model.parameters) {
     fs::create_directories(run.folder);
     read_checkpoint();
@@ -85,7 +85,9 @@ class Run {
                  result_.steps);
     const double rate = learning_rate_at(run_.options, result_.steps, run_.options.max_steps);
     const c10::AutoGradMode no_gradient(false);
+    const auto before = run_.relative_steps ? model_.parameters.clone() : at::Tensor();
     const double norm = optimizer_.step(model_.parameters, model_.gradient, rate, result_.steps, run_.options);
+    if (run_.relative_steps) scale_steps(before);
     ++result_.steps;
     result_.tokens += tokens;
     loss_sum_ += loss;
@@ -100,6 +102,19 @@ class Run {
     progress_.update(run_.title, static_cast<std::uint64_t>(result_.steps),
                      static_cast<std::uint64_t>(run_.options.max_steps),
                      fmt::format("loss {:.3f} {:.0f} tokens/s", loss, static_cast<double>(tokens) / seconds));
+  }
+
+  /// What AdamW changed, in proportion to each tensor.
+  void scale_steps(const at::Tensor& before) {
+    constexpr double kLeast = 1e-3;  // Shazeer and Stern, 2018
+    std::int64_t begin = 0;
+    for (const auto& [name, weight] : model_.weights()) {
+      const auto old = before.narrow(0, begin, weight.numel());
+      auto now = model_.parameters.narrow(0, begin, weight.numel());
+      const auto size = old.square().mean().sqrt().item<double>();
+      now.sub_(old).mul_(std::max(size, kLeast)).add_(old);
+      begin += weight.numel();
+    }
   }
 
   double validate(const std::vector<data::TokenRow>& rows) const {

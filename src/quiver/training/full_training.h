@@ -22,6 +22,9 @@ struct FullTraining {
   std::string title;      ///< of the progress
   std::string key;        ///< of what the rows are made from: a checkpoint of another key or options is refused
   fs::path folder;        ///< of checkpoints and metrics; created
+  /// Each tensor's steps are as large as its root mean square (at least 1e-3) says, as Adafactor's are: the learning rate
+  /// is then the relative change. T5's random start needs it: its embeddings are of deviation 1, its maps of a hundredth.
+  bool relative_steps = false;
   bool keep_best = true;  ///< end with the weights of the least validation loss, not the last
 };
 

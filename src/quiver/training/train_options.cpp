@@ -69,6 +69,8 @@ nlohmann::json to_json(const adapter::KindOptions& k) {
           {"nonlinearity", static_cast<int>(k.nonlinearity)},
           {"scale", k.scale},
           {"prompt_tokens", k.prompt_tokens},
+          {"prefix_hidden", k.prefix_hidden},
+          {"products", k.products},
           {"targets", k.targets}};
 }
 

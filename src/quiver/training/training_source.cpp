@@ -39,6 +39,7 @@ model::BindExperts bind_training_rows(std::shared_ptr<const adapter::Bank> bank,
                                       double dropout) {
   std::vector<std::vector<ops::ExpertWeight>> pairs;
   for (const auto& row : rows) pairs.push_back({{row.expert, 1.0f}});
+  bank = adapter::Bank::renewed(bank);
   auto soft = routing::soft_prompts(*bank, pairs);
   const auto bind = [bank, pairs, rows = std::move(rows), dropout](
                         const model::PackedBatch& batch,

@@ -20,6 +20,11 @@ Linear load_sites(const std::string& layer_prefix, const std::vector<SiteSpec>& 
   }
   linear.weight = weights.size() == 1 ? weights[0].contiguous() : at::cat(weights, 0);
   if (bias) linear.bias = at::cat(biases, 0);
+  for (const auto& own : linear.sites) {
+    auto& site = sites[static_cast<std::size_t>(own.site)];
+    site.weight = linear.weight.narrow(0, own.begin, own.count);
+    if (bias) site.bias = linear.bias.narrow(0, own.begin, own.count);
+  }
   return linear;
 }
 
