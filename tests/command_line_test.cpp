@@ -105,12 +105,39 @@ TEST_F(CommandLine, AnUnknownVerbOptionOrRouteNamesTheNearest) {
 }
 
 TEST_F(CommandLine, EveryVerbHasHelpWithExamples) {
-  for (const auto* verb : {"info", "tokenize", "generate", "chat", "forward", "train", "library", "prepare", "cluster",
-                           "evaluate", "inspect", "bench"}) {
+  for (const auto* verb : {"info", "tokenize", "generate", "chat", "forward", "task", "train", "library", "prepare",
+                           "cluster", "evaluate", "inspect", "bench"}) {
     const auto help = run(std::string(verb) + " --help");
     EXPECT_EQ(help.status, 0) << verb;
     EXPECT_NE(help.output.find("Examples:"), std::string::npos) << verb;
   }
+}
+
+TEST_F(CommandLine, ABenchmarksFilesBecomeATaskFile) {
+  const auto files = folder_ / "superglue";
+  std::string rows;
+  for (int i = 0; i < 56; ++i) {
+    const auto label = i % 2 == 0 ? "neutral" : "entailment";
+    rows += json{{"premise", "P"}, {"hypothesis", "H" + std::to_string(i)}, {"label", label}, {"idx", i}}.dump() + "\n";
+  }
+  write_file_atomically(files / "CB/train.jsonl", rows);
+  write_file_atomically(files / "CB/val.jsonl", rows);
+  const auto task = "task --benchmark cb --files " + files.string() + " --output " + (folder_ / "cb.jsonl").string();
+  const auto made = run(task + " --shots 4 --json");
+  ASSERT_EQ(made.status, 0) << made.errors;
+  const auto said = json::parse(made.output);
+  EXPECT_EQ(said.at("train"), 8);
+  EXPECT_EQ(said.at("validation"), 28);
+  EXPECT_EQ(said.at("test"), 28);
+  EXPECT_EQ(said.at("target_tokens"), 8);
+  const auto text = read_file(folder_ / "cb.jsonl");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 64);
+  EXPECT_EQ(json::parse(text.substr(0, text.find('\n'))).at("task"), "cb");
+  expect_error(run(task + " --shots 2 --shots-per total"), 2, "at least one shot for each of 3 classes");
+  expect_error(run("task --benchmark bc --files x --output y"), 2, "unknown name 'bc'");
+  expect_error(run("task --benchmark cb"), 2, "--files DIR");
+  const auto listed = run("task --list --json");
+  EXPECT_EQ(std::count(listed.output.begin(), listed.output.end(), '\n'), 25);
 }
 
 TEST_F(CommandLine, InfoPrintsOneJsonObject) {

@@ -102,6 +102,10 @@ const std::vector<Verb>& verbs() {
        "  quiver forward --model smollm2 --ids ids.json --output logits.safetensors --dtype float32\n"
        "  quiver forward --library LIB --route arrow --ids ids.json --output logits.safetensors",
        declare_forward, true},
+      {"task", "a task file from a benchmark's public files (GLUE, SuperGLUE, SQuAD, MRQA, ...), few-shot on request",
+       "  quiver task --benchmark cb --files SUPERGLUE --output cb.jsonl\n  quiver task --benchmark rte --files GLUE "
+       "--output rte.jsonl --shots 16 --shots-per total --json",
+       declare_task, false},
       {"train", "experts from task files, one each, one for all, or one per cluster",
        "  quiver train --library LIB --task tasks/\n  quiver train --library LIB --task a.jsonl --task b.jsonl --name "
        "both --rank 8",

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "quiver/base/error.h"
+#include "quiver/evaluation/task_metrics.h"
 #include "quiver/library/library.h"
 
 namespace quiver::cli {
@@ -12,13 +13,19 @@ namespace {
 
 using nlohmann::json;
 
-/// The one number of a task: accuracy where it is there, else exact match, else Rouge-L. What adapt says of other
-/// regimes than `method` (the base model, to compare with) is passed over.
+/// The one number of a task: a metric that it asks for, else accuracy where it is there, else exact match, else
+/// Rouge-L. What adapt says of other regimes than `method` (the base model, to compare with) is passed over.
 const json* headline(const std::vector<json>& lines, const std::string& method) {
+  const auto is_number = [&](const json& line) {
+    return line.is_object() && line.value("regime", method) == method && line.contains("value") &&
+           line["value"].is_number();
+  };
+  for (const auto& line : lines) {
+    if (is_number(line) && evaluation::is_task_metric(line.value("metric", ""))) return &line;
+  }
   for (const char* metric : {"accuracy", "exact_match", "rouge_l"}) {
     for (const auto& line : lines) {
-      if (!line.is_object() || line.value("metric", "") != metric || line.value("regime", method) != method) continue;
-      if (line.contains("value") && line["value"].is_number()) return &line;
+      if (is_number(line) && line.value("metric", "") == metric) return &line;
     }
   }
   return nullptr;

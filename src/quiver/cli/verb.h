@@ -29,6 +29,7 @@ std::function<void()> declare_tokenize(CLI::App& app);
 std::function<void()> declare_generate(CLI::App& app);
 std::function<void()> declare_chat(CLI::App& app);
 std::function<void()> declare_forward(CLI::App& app);
+std::function<void()> declare_task(CLI::App& app);
 std::function<void()> declare_train(CLI::App& app);
 std::function<void()> declare_pretrain(CLI::App& app);
 std::function<void()> declare_library(CLI::App& app);

@@ -85,26 +85,34 @@ nlohmann::json field_value(const std::string& name, const std::string& text, con
   return number;
 }
 
+void read_header(const std::vector<std::string>& fields, const std::string& where, std::vector<std::string>& header) {
+  for (const auto* column : {"source", "target"}) {
+    QUIVER_CHECK(std::count(fields.begin(), fields.end(), column) == 1, format, where,
+                 "expected one column '{}' in the header, came '{}'", column, join(fields, "', '"));
+  }
+  header = fields;
+}
+
 }  // namespace
 
-void visit_delimited(std::string_view text, const std::string& file, char separator, const RecordVisitor& visit) {
+void visit_fields(std::string_view text, const std::string& file, char separator, const FieldsVisitor& visit) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   RowReader reader(text, file, separator);
-  std::vector<std::string> header, fields;
-  QUIVER_CHECK(reader.next(header), format, file, "expected a header with the columns source and target");
-  for (const auto* column : {"source", "target"}) {
-    QUIVER_CHECK(std::count(header.begin(), header.end(), column) == 1, format, reader.where(),
-                 "expected one column '{}' in the header, came '{}'", column, join(header, "', '"));
-  }
-  while (reader.next(fields)) {
-    QUIVER_CHECK(fields.size() == header.size(), format, reader.where(), "expected {} fields, came {}", header.size(),
+  std::vector<std::string> fields;
+  while (reader.next(fields)) visit(fields, reader.where());
+}
+
+void visit_delimited(std::string_view text, const std::string& file, char separator, const RecordVisitor& visit) {
+  std::vector<std::string> header;
+  visit_fields(text, file, separator, [&](const std::vector<std::string>& fields, const std::string& where) {
+    if (header.empty()) return read_header(fields, where, header);
+    QUIVER_CHECK(fields.size() == header.size(), format, where, "expected {} fields, came {}", header.size(),
                  fields.size());
-    Record record{nlohmann::json::object(), reader.where()};
-    for (std::size_t i = 0; i < fields.size(); ++i) {
-      record.value[header[i]] = field_value(header[i], fields[i], record.where);
-    }
+    Record record{nlohmann::json::object(), where};
+    for (std::size_t i = 0; i < fields.size(); ++i) record.value[header[i]] = field_value(header[i], fields[i], where);
     visit(record);
-  }
+  });
+  QUIVER_CHECK(!header.empty(), format, file, "expected a header with the columns source and target");
 }
 
 }  // namespace quiver::data

@@ -93,6 +93,18 @@ std::vector<std::string> text_list_field(const Record& record, const std::string
   return texts;
 }
 
+std::vector<Record> object_list_field(const Record& record, const std::string& key) {
+  const auto* value = find(record, key);
+  QUIVER_CHECK(value && value->is_array(), format, record.where, "key '{}': expected a list of objects, {}", key,
+               value ? fmt::format("came {}", value->type_name()) : "but the key is missing");
+  std::vector<Record> items;
+  for (const auto& item : *value) {
+    const auto where = fmt::format("{}, {} {}", record.where, key, items.size() + 1);
+    visit_object(Json(item), where, [&](const Record& object) { items.push_back(object); });
+  }
+  return items;
+}
+
 double number_field_or(const Record& record, const std::string& key, double missing) {
   const auto* value = find(record, key);
   if (!value) return missing;

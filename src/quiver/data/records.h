@@ -33,6 +33,7 @@ void visit_records(std::string_view text, const std::string& file, const RecordV
 std::string text_field(const Record& record, const std::string& key);
 std::string text_field_or(const Record& record, const std::string& key, const std::string& missing);
 std::vector<std::string> text_list_field(const Record& record, const std::string& key);  ///< missing: empty
+std::vector<Record> object_list_field(const Record& record, const std::string& key);     ///< each says where it stands
 double number_field_or(const Record& record, const std::string& key, double missing);
 /// Every key is in `known` (or is `id` or `metadata`, which are ignored); else the error names the nearest.
 void check_keys(const Record& record, const std::vector<std::string>& known);

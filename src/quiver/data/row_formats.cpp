@@ -53,7 +53,7 @@ Split read_split(const Record& record) {
 }
 
 void check_row_keys(const Record& record, Format format) {
-  std::vector<std::string> known = {"task", "split", "options", "references", "weight"};
+  std::vector<std::string> known = {"task", "split", "options", "references", "weight", "group", "metrics"};
   if (format == Format::messages) {
     known.insert(known.end(), {"messages"});
   } else if (format == Format::alpaca) {
@@ -85,6 +85,7 @@ Example example_from_row(const Record& record, Format format) {
   }
   example.options = text_list_field(record, "options");
   example.references = text_list_field(record, "references");
+  example.group = text_field_or(record, "group", "");
   example.weight = number_field_or(record, "weight", 1);
   QUIVER_CHECK(std::isfinite(example.weight) && example.weight >= 0, format, record.where,
                "key 'weight': expected a finite number >= 0, came {}", example.weight);

@@ -3,7 +3,7 @@
 //
 // The file's own format is JSON lines, one example a line:
 //   {"source": "...", "target": "...", "task": "name", "split": "train|validation|test",
-//    "options": ["..."], "references": ["..."], "weight": 1}
+//    "options": ["..."], "references": ["..."], "weight": 1, "group": "...", "metrics": ["..."]}
 // `source` and `target` are required; `messages` ([{"role", "content"}, ...]) may stand for both. Other formats are
 // read by name (Format). A file is bytes from outside: every defect is one Error{format} that names file, line, key and
 // what was expected. Plain values; reading is thread-safe.
@@ -40,12 +40,14 @@ struct Example {
   std::vector<Message> messages;        ///< a chat's turns before the target, for the caller to render into `source`
   double weight = 1;                    ///< factor of the example's loss, >= 0
   Split split = Split::train;
+  std::string group = {};  ///< examples that only count together, as MultiRC's answers to a question do
 };
 
 struct Task {
   std::string name;     ///< the rows' `task` field, else the file's stem
   std::string cluster;  ///< name of the folder that the file lies in; may be empty
   std::vector<Example> examples;
+  std::vector<std::string> metrics = {};  ///< evaluation's beside those that all tasks have; evaluation/task_metrics.h
 
   /// Indices of the examples of one split, ascending.
   std::vector<std::size_t> rows(Split split) const;
@@ -76,6 +78,10 @@ Task read_task(const fs::path& path, const ReadOptions& options = {});
 /// The tasks of files and folders. A folder is searched to any depth for the format's extension (.jsonl unless the
 /// options name a format that has another), in the order of the paths. Two tasks of one name are an error.
 std::vector<Task> read_tasks(const std::vector<fs::path>& paths, const ReadOptions& options = {});
+
+/// The task as JSON lines of Quiver's own rows, which read_task gives back; `split` in every row. Chats must have been
+/// rendered: throws Error{unsupported} otherwise.
+std::string task_rows(const Task& task);
 
 /// Moves round(share * n) of the n training examples, at least one where share > 0 and n > 1, to validation: the same
 /// ones on every machine. Leaves a task alone that has validation examples. `validation_share` is in [0, 1).

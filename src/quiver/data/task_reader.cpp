@@ -16,7 +16,7 @@
 namespace quiver::data {
 namespace {
 
-/// Gathers rows into a task: one name and either a split in every row or in none.
+/// Gathers rows into a task: one name, one list of metrics, and either a split in every row or in none.
 class TaskBuilder {
  public:
   TaskBuilder(Task& task, Format format) : task_(task), format_(format) {}
@@ -25,6 +25,7 @@ class TaskBuilder {
     if (format_ == Format::automatic) format_ = row_format_of(record);
     check_name(record);
     check_split(record);
+    check_metrics(record);
     task_.examples.push_back(example_from_row(record, format_));
   }
 
@@ -46,6 +47,15 @@ class TaskBuilder {
     QUIVER_CHECK(here == *has_split_, format, record.where,
                  "key 'split': expected in every row or in none; this row has {}, those before have {}",
                  here ? "one" : "none", *has_split_ ? "one" : "none");
+  }
+
+  void check_metrics(const Record& record) {
+    if (!record.value.contains("metrics")) return;
+    auto metrics = text_list_field(record, "metrics");
+    if (task_.metrics.empty()) task_.metrics = metrics;
+    QUIVER_CHECK(metrics == task_.metrics, format, record.where,
+                 "key 'metrics': expected '{}' as in the rows before, came '{}'", join(task_.metrics, "', '"),
+                 join(metrics, "', '"));
   }
 
   Task& task_;

@@ -106,6 +106,15 @@ TEST_F(TaskTest, SplitNamesAreChecked) {
   EXPECT_THROW(format_from_name("alpacca"), Error);
 }
 
+TEST_F(TaskTest, MetricsAndGroupsAreRead) {
+  const std::string row = R"({"source":"s","target":"t","group":"7","metrics":["true_f1","group_em"]})";
+  const auto task = read_task(write("m.jsonl", row + "\n" + R"({"source":"s","target":"t"})"));
+  EXPECT_EQ(task.metrics, (std::vector<std::string>{"true_f1", "group_em"}));
+  EXPECT_EQ(task.examples[0].group, "7");
+  EXPECT_HAS(error_of("n.jsonl", row + "\n" + R"({"source":"s","target":"t","metrics":["pearson"]})"),
+             "n.jsonl:2] key 'metrics': expected 'true_f1', 'group_em' as in the rows before, came 'pearson'");
+}
+
 TEST_F(TaskTest, EmptyAndUnknownFilesAreRefused) {
   EXPECT_HAS(error_of("a.jsonl", "\n \n"), "expected at least one example");
   EXPECT_HAS(error_of("a.parquet", "PAR1"), "Parquet");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "quiver/base/error.h"
@@ -11,14 +12,11 @@
 namespace quiver::evaluation {
 namespace {
 
-void check(std::span<const double> scores, const BootstrapOptions& options) {
-  QUIVER_CHECK(!scores.empty(), usage, "bootstrap", "expected at least one score, came none");
+void check(std::size_t scores, const BootstrapOptions& options) {
+  QUIVER_CHECK(scores > 0, usage, "bootstrap", "expected at least one score, came none");
   QUIVER_CHECK(options.resamples >= 1, usage, "bootstrap", "expected 1 resample or more, came {}", options.resamples);
   QUIVER_CHECK(options.confidence > 0 && options.confidence < 1, usage, "bootstrap",
                "expected a confidence in (0, 1), came {}", options.confidence);
-  for (const double score : scores) {
-    QUIVER_CHECK(std::isfinite(score), usage, "bootstrap", "expected finite scores, came {}", score);
-  }
 }
 
 double sum(std::span<const double> values) {
@@ -49,7 +47,10 @@ double sign_test(std::size_t wins, std::size_t losses) {
 }  // namespace
 
 Interval bootstrap_mean(std::span<const double> scores, const BootstrapOptions& options) {
-  check(scores, options);
+  check(scores.size(), options);
+  for (const double score : scores) {
+    QUIVER_CHECK(std::isfinite(score), usage, "bootstrap", "expected finite scores, came {}", score);
+  }
   const auto n = static_cast<double>(scores.size());
   Random random(options.seed);
   std::vector<double> means(static_cast<std::size_t>(options.resamples));
@@ -61,6 +62,22 @@ Interval bootstrap_mean(std::span<const double> scores, const BootstrapOptions& 
   std::sort(means.begin(), means.end());
   const double tail = (1 - options.confidence) / 2;
   return {sum(scores) / n, quantile(means, tail), quantile(means, 1 - tail)};
+}
+
+Interval bootstrap_statistic(std::size_t rows, const Statistic& statistic, const BootstrapOptions& options) {
+  check(rows, options);
+  std::vector<std::size_t> drawn(rows);
+  std::iota(drawn.begin(), drawn.end(), std::size_t{0});
+  const double value = statistic(drawn);
+  Random random(options.seed);
+  std::vector<double> values(static_cast<std::size_t>(options.resamples));
+  for (auto& resampled : values) {
+    for (auto& row : drawn) row = random.below(rows);
+    resampled = statistic(drawn);
+  }
+  std::sort(values.begin(), values.end());
+  const double tail = (1 - options.confidence) / 2;
+  return {value, quantile(values, tail), quantile(values, 1 - tail)};
 }
 
 PairedDifference bootstrap_difference(std::span<const double> first, std::span<const double> second,

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 namespace quiver::evaluation {
@@ -23,6 +24,12 @@ struct Interval {
 /// The mean of the scores of a test set's rows, and the interval of it. Where all scores are equal the interval has no
 /// width: few rows that agree say less than it seems. Throws Error{usage} on no scores or one that is not finite.
 Interval bootstrap_mean(std::span<const double> scores, const BootstrapOptions& options = {});
+
+/// A number of a whole test set, from the rows that are drawn, by their indices.
+using Statistic = std::function<double(std::span<const std::size_t> rows)>;
+
+/// The statistic of rows 0 to rows - 1, and its interval over resampled rows. Costs a call for each resample.
+Interval bootstrap_statistic(std::size_t rows, const Statistic& statistic, const BootstrapOptions& options = {});
 
 /// Two systems on the same rows.
 struct PairedDifference {

@@ -63,6 +63,20 @@ TEST(BootstrapMean, RefusesWhatHasNoMean) {
   EXPECT_THROW(bootstrap_mean(one, {.confidence = 1}), Error);
 }
 
+TEST(BootstrapStatistic, OfAMeanIsTheMeansInterval) {
+  const auto scores = coin_flips(50, 0.4, 3);
+  const auto mean = [&](std::span<const std::size_t> rows) {
+    double sum = 0;
+    for (const auto row : rows) sum += scores[row];
+    return sum / static_cast<double>(rows.size());
+  };
+  const auto one = bootstrap_statistic(50, mean, {.seed = 9}), other = bootstrap_mean(scores, {.seed = 9});
+  EXPECT_EQ(one.mean, other.mean);
+  EXPECT_EQ(one.low, other.low);
+  EXPECT_EQ(one.high, other.high);
+  EXPECT_THROW(bootstrap_statistic(0, mean), Error);
+}
+
 TEST(BootstrapDifference, PairingSeesASmallDifferenceThatTheRowsAgreeOn) {
   auto second = coin_flips(300, 0.5, 3);
   auto first = second;

@@ -12,6 +12,7 @@
 #include "quiver/evaluation/candidates.h"
 #include "quiver/evaluation/metrics.h"
 #include "quiver/evaluation/routing_accuracy.h"
+#include "quiver/evaluation/task_metrics.h"
 
 namespace quiver::evaluation {
 namespace {
@@ -233,10 +234,22 @@ class TaskRun {
     return out;
   }
 
+  void add_task_metrics(const BootstrapOptions& bootstrap, Evaluation& out) const {
+    if (task_.metrics.empty()) return;
+    std::vector<Answered> rows;
+    for (std::size_t i = 0; i < samples_.size(); ++i)
+      rows.push_back({samples_[i].prediction, example(i).target, references(i), example(i).group});
+    for (const auto& metric : task_.metrics) {
+      const auto interval = task_metric(metric, rows, bootstrap, "task " + task_.name);
+      out.results.push_back(row(metric, interval.mean, interval.low, interval.high));
+    }
+  }
+
   Evaluation summarise() {
     Evaluation out;
     BootstrapOptions bootstrap;
     bootstrap.seed = options_.seed;
+    add_task_metrics(bootstrap, out);
     for (const auto* metric : {"accuracy", "accuracy_sum", "exact_match", "rouge_l", "routing_accuracy"}) {
       std::vector<double> values;
       for (const auto& sample : samples_) {
@@ -283,6 +296,10 @@ Evaluation evaluate(const EvaluateInputs& inputs, const data::Task& task, const 
 }
 
 const ResultRow* headline(const std::vector<ResultRow>& results) {
+  // What a task asks for comes first.
+  for (const auto& row : results) {
+    if (is_task_metric(row.metric)) return &row;
+  }
   for (const auto* metric : {"accuracy", "exact_match", "perplexity"}) {
     for (const auto& row : results) {
       if (row.metric == metric) return &row;

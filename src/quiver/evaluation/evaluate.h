@@ -6,9 +6,10 @@
 //
 // A task whose examples list options is ranked: each option's log-likelihood after the prompt, per token (`accuracy`)
 // and summed (`accuracy_sum`), end-of-sequence not counted, the first option winning ties. Other tasks are generated
-// greedily to the end of the first line: `exact_match`, `rouge_l`. Every task also gets `perplexity` of its targets,
-// end-of-sequence included where it is appended. A prompt is computed once; its options continue from its keys and
-// values.
+// greedily to the end of the first line: `exact_match`, `rouge_l`. Metrics that the task asks for by name
+// (task_metrics.h) are of these answers, the first of them its headline. Every task also gets `perplexity` of its
+// targets, end-of-sequence included where it is appended. A prompt is computed once; its options continue from its keys
+// and values.
 //
 // Where some expert was trained on a task, its routing accuracy is the share of its prompts' tokens, over all sites,
 // whose heaviest expert is one of those (ties share): what a classifier of tasks would be judged by.
@@ -67,7 +68,7 @@ struct EvaluateInputs {
 Evaluation evaluate(const EvaluateInputs& inputs, const data::Task& task, const routing::Router& router,
                     const std::string& route, const EvaluateOptions& options);
 
-/// accuracy or exact_match: the one number of a task and route.
+/// The one number of a task and route: a metric that the task asks for, else accuracy or exact_match.
 const ResultRow* headline(const std::vector<ResultRow>& results);
 
 }  // namespace quiver::evaluation

@@ -14,6 +14,7 @@
 #include "quiver/base/random.h"
 #include "quiver/base/strings.h"
 #include "quiver/evaluation/candidates.h"
+#include "quiver/evaluation/task_metrics.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/constant_router.h"
 
@@ -335,6 +336,33 @@ TEST_F(TinyEvaluation, FewLabelsOfTheTrainingRowsAreRankedOnRequest) {
   options.label_limit = 2;
   options.max_new_tokens = 2;
   EXPECT_EQ(headline(evaluated(base, options).results)->metric, "exact_match") << "three labels are too many for two";
+}
+
+TEST_F(TinyEvaluation, ATaskAsksForMetricsByName) {
+  for (const std::string label : {"yes", "no", "no", "yes"}) {
+    data::Example example;
+    example.source = words(2);
+    example.target = label;
+    example.options = {"yes", "no"};
+    example.group = task_.examples.size() < 2 ? "1" : "2";
+    example.split = data::Split::test;
+    task_.examples.push_back(example);
+  }
+  task_.metrics = {"matthews", "group_em"};
+  const routing::ConstantRouter base(bank_, {});
+  const auto got = evaluated(base, {});
+  std::vector<Answered> rows;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto& example = task_.examples[i];
+    rows.push_back({got.samples[i].prediction, example.target, {}, example.group});
+  }
+  EXPECT_EQ(headline(got.results)->metric, "matthews");
+  for (const auto& metric : task_.metrics) {
+    EXPECT_EQ(result(got, metric).value, task_metric(metric, rows, {}, "test").mean) << metric;
+    EXPECT_EQ(result(got, metric).count, 4u);
+  }
+  task_.metrics = {"mathews"};
+  EXPECT_THROW(evaluated(base, {}), Error);
 }
 
 TEST_F(TinyEvaluation, AnswersAreScoredAsTrainingJoinsThem) {

@@ -43,6 +43,24 @@ std::size_t common_subsequence(const std::vector<std::string>& a, const std::vec
   return row.back();
 }
 
+const NormaliseOptions kSquad{.articles = true};
+
+double common_f1(std::string_view prediction, std::string_view reference) {
+  const auto predicted = split_words(prediction, [](char c) { return !is_space(c); });
+  auto wanted = split_words(reference, [](char c) { return !is_space(c); });
+  const auto wanted_words = static_cast<double>(wanted.size());
+  double common = 0;
+  for (const auto& word : predicted) {
+    const auto found = std::find(wanted.begin(), wanted.end(), word);
+    if (found == wanted.end()) continue;
+    wanted.erase(found);
+    ++common;
+  }
+  if (common == 0) return 0;
+  const double precision = common / static_cast<double>(predicted.size()), recall = common / wanted_words;
+  return 2 * precision * recall / (precision + recall);
+}
+
 }  // namespace
 
 std::string first_line(std::string_view text) { return trim(text.substr(0, text.find('\n'))); }
@@ -66,6 +84,17 @@ bool normalised_exact_match(std::string_view prediction, const std::vector<std::
   const auto wanted = normalise(prediction, options);
   return std::any_of(references.begin(), references.end(),
                      [&](const auto& reference) { return normalise(reference, options) == wanted; });
+}
+
+double squad_exact_match(std::string_view prediction, const std::vector<std::string>& references) {
+  return normalised_exact_match(prediction, references, kSquad) ? 1.0 : 0.0;
+}
+
+double squad_f1(std::string_view prediction, const std::vector<std::string>& references) {
+  const auto normal = normalise(prediction, kSquad);
+  double best = 0;
+  for (const auto& reference : references) best = std::max(best, common_f1(normal, normalise(reference, kSquad)));
+  return best;
 }
 
 std::vector<std::string> rouge_words(std::string_view text) {

@@ -28,6 +28,11 @@ bool exact_match(std::string_view prediction, const std::vector<std::string>& re
 bool normalised_exact_match(std::string_view prediction, const std::vector<std::string>& references,
                             const NormaliseOptions& options = {});
 
+/// SQuAD's exact match and token F1 (Rajpurkar et al., 2016), the best over the references: lower case, no ASCII
+/// punctuation, no articles; F1 counts common words as often as both have them, and is 0 where either has none.
+double squad_exact_match(std::string_view prediction, const std::vector<std::string>& references);
+double squad_f1(std::string_view prediction, const std::vector<std::string>& references);
+
 /// Rouge's words: lower case, runs of a-z and 0-9. No stemmer; MTTL's Rouge-L of Natural Instructions uses Porter's, so
 /// compare with rouge_score's `use_stemmer=False`.
 std::vector<std::string> rouge_words(std::string_view text);

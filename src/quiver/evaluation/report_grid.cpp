@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "quiver/base/strings.h"
 #include "quiver/evaluation/report_text.h"
@@ -44,7 +45,7 @@ bool complete(const GridLine& line) {
                      [](const auto& cell) { return cell && std::isfinite(cell->value); });
 }
 
-/// A task counts once in a mean of shares: its second readings of the same answers are left out.
+/// Second readings of the same answers are never in a mean.
 bool counts_in_means(std::string_view metric) {
   return metric != "accuracy_sum" && metric != "rouge_l" && metric != "routing_accuracy";
 }
@@ -82,10 +83,12 @@ GridLine mean_line(const std::vector<const GridLine*>& lines, std::size_t routes
   return mean;
 }
 
+/// A task counts once in a mean of shares: by its first, which is the one it asked for where it asked for any.
 void add_means(ResultGrid& grid) {
+  std::set<std::string> counted;
   std::map<std::pair<bool, std::string>, std::vector<const GridLine*>> groups;
   for (const auto& line : grid.lines) {
-    if (complete(line) && counts_in_means(line.metric))
+    if (complete(line) && counts_in_means(line.metric) && (!line.kind.share || counted.insert(line.name).second))
       groups[{line.held_out, line.kind.share ? "" : line.metric}].push_back(&line);
   }
   for (const auto& [key, lines] : groups) {

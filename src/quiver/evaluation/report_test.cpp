@@ -75,6 +75,18 @@ TEST(ReportGrid, SortsHeldOutTasksLastAndMarksTheBest) {
   EXPECT_NEAR(grid.means[0].cells[0]->high - 0.4, std::hypot(0.2, 0.2) / 2, 1e-12);
 }
 
+TEST(ReportGrid, ATaskCountsOnceInAMeanByTheMetricItAskedFor) {
+  const std::vector<ResultRow> rows = {{"a", "x", "pearson", 0.4, 5, 0.4, 0.4, false},
+                                       {"a", "x", "spearman", 0.6, 5, 0.6, 0.6, false},
+                                       {"a", "x", "exact_match", 0.1, 5, 0.1, 0.1, false},
+                                       {"b", "x", "exact_match", 0.8, 5, 0.8, 0.8, false}};
+  const auto grid = make_result_grid(rows);
+  ASSERT_EQ(grid.means.size(), 1u);
+  EXPECT_EQ(grid.means[0].name, "mean of 2 trained tasks");
+  EXPECT_EQ(grid.means[0].metric, "pearson, exact_match");
+  EXPECT_NEAR(grid.means[0].cells[0]->value, 0.6, 1e-12);
+}
+
 TEST(Report, NothingOfATextBecomesMarkup) {
   for (const std::string attack : {"</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "\"><b>",
                                    "' onclick='a", "--><!--", "\\\"]}<", "</title><h1>", "\xff\x01"}) {
