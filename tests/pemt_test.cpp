@@ -218,6 +218,10 @@ TEST_P(PemtTrained, LearnsKeepsItsSourcesAndIsReadAgain) {
   }
   EXPECT_GT(pemt.gates.begin()->second.abs().max().item<double>(), 1e-3);
 
+  const auto means = training::mean_gates(model_, pemt, rows_);
+  EXPECT_EQ(means.size(), 4u);
+  for (const auto& [gated, weights] : means) EXPECT_NEAR(weights.sum().item<double>(), 1.0, 1e-5) << gated;
+
   const auto saved = routing::save_pemt("target", model_, pemt);
   EXPECT_TRUE(saved.tensors.contains("encoder.block.0.layer.1.DenseReluDense.wo.gate"));
   EXPECT_TRUE(saved.tensors.contains("decoder.block.1.layer.2.DenseReluDense.wo.adapter.down.weight"));

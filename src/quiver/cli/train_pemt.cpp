@@ -6,6 +6,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/task_rows.h"
+#include "quiver/evaluation/terminal_table.h"
 #include "quiver/routing/route_entry.h"
 #include "quiver/routing/saved_pemt.h"
 #include "quiver/training/pemt_training.h"
@@ -61,8 +62,34 @@ adapter::Bank sources_of(const routing::RouteSpec& spec, const PemtRun& run) {
   return bank;
 }
 
+/// {site: {source: weight}}, means over rows.
+nlohmann::json gates_of(const PemtRun& run, const routing::Pemt& pemt, const std::vector<training::RoutedRow>& rows) {
+  nlohmann::json out = nlohmann::json::object();
+  for (const auto& [site, weights] : training::mean_gates(run.loaded.model, pemt, rows)) {
+    auto& own = out[run.loaded.model.sites()[static_cast<std::size_t>(site)].name];
+    for (std::int64_t k = 0; k < pemt.sources(); ++k)
+      own[pemt.bank->names()[static_cast<std::size_t>(k)]] = weights[k].item<double>();
+  }
+  return out;
+}
+
+/// Sources by layers, as a table of shares.
+void print_gates(const PemtRun& run, const routing::Pemt& pemt, const nlohmann::json& gates) {
+  evaluation::TextTable table{{"site"}, {}};
+  for (std::int64_t k = 0; k < pemt.sources(); ++k)
+    table.header.push_back(pemt.bank->names()[static_cast<std::size_t>(k)]);
+  for (const auto& site : run.loaded.model.sites()) {
+    if (!gates.contains(site.name)) continue;
+    auto& row = table.rows.emplace_back();
+    row.push_back({site.name});
+    for (std::size_t k = 1; k < table.header.size(); ++k)
+      row.push_back({fmt::format("{:.2f}", gates[site.name][table.header[k]].get<double>())});
+  }
+  std::printf("%s", evaluation::render_table(table, {colour_wanted(), 1, 140}).c_str());
+}
+
 void report(const PemtRun& run, const std::string& name, const routing::Pemt& pemt,
-            const training::RoutedResult& result) {
+            const training::RoutedResult& result, const nlohmann::json& gates) {
   const nlohmann::json figures{{"router", name},
                                {"sources", pemt.sources()},
                                {"steps", result.steps},
@@ -71,10 +98,12 @@ void report(const PemtRun& run, const std::string& name, const routing::Pemt& pe
                                {"seconds", result.seconds},
                                {"train_loss", number_or_null(result.train_loss)},
                                {"first_validation_loss", number_or_null(result.first_validation)},
-                               {"validation_loss", number_or_null(result.validation_loss)}};
+                               {"validation_loss", number_or_null(result.validation_loss)},
+                               {"gates", gates}};
   if (run.json) return print_json(figures);
-  std::printf("pemt:%s: validation loss %.3f (%.3f before), %lld steps\n", name.c_str(), result.validation_loss,
-              result.first_validation, static_cast<long long>(result.steps));
+  std::printf("pemt:%s: validation loss %.3f (%.3f before), %lld steps; mean gates:\n", name.c_str(),
+              result.validation_loss, result.first_validation, static_cast<long long>(result.steps));
+  print_gates(run, pemt, gates);
 }
 
 }  // namespace
@@ -101,14 +130,16 @@ void train_pemt_targets(const PemtRun& run, Progress& progress) {
     const training::RoutedTraining training{run.loaded.model, run.options, progress, "pemt " + name};
     const auto result = training::train_pemt(training, pemt, how, train, validation);
     auto saved = routing::save_pemt(name, run.loaded.model, pemt);
+    const auto gates = gates_of(run, pemt, validation.empty() ? train : validation);
     std::vector<std::string> learned;
     for (const auto& task : tasks) learned.push_back(task.name);
     saved.training = {{"tasks", learned},
                       {"steps", result.steps},
                       {"validation_loss", number_or_null(result.validation_loss)},
-                      {"seconds", result.seconds}};
+                      {"seconds", result.seconds},
+                      {"gates", gates}};
     routing::save_router(run.library, saved);
-    report(run, name, pemt, result);
+    report(run, name, pemt, result, gates);
   }
 }
 

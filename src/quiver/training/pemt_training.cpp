@@ -10,6 +10,8 @@
 #include "quiver/adapter/kinds.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/model/answer_pass.h"
+#include "quiver/training/row_loss.h"
 
 namespace quiver::training {
 namespace {
@@ -163,6 +165,25 @@ RoutedResult train_pemt(const RoutedTraining& training, routing::Pemt& pemt, con
   const auto result = train_routed(training, groups, train, validation, start, extra);
   pemt = assembly.with(over(shape, groups[0].values.detach().clone()));
   return result;
+}
+
+std::map<std::int64_t, at::Tensor> mean_gates(const model::LanguageModel& model, const routing::Pemt& pemt,
+                                              const std::vector<RoutedRow>& rows) {
+  constexpr std::int64_t kPortion_tokens = 2048;
+  const c10::AutoGradMode no_gradient(false);
+  std::vector<WeightedRow> weighted;
+  for (const auto& row : rows) weighted.push_back({&row.row, 1.0});
+  std::map<std::int64_t, at::Tensor> out;
+  for (const auto& portion : portions(weighted, kPortion_tokens)) {
+    routing::PemtTrace trace;
+    model::answer_pass(model, answer_rows(portion), routing::bind_pemt(model, pemt, portion.size(), &trace));
+    for (const auto& [site, gates] : trace.gates) {
+      const auto sum = gates.sum(0) / static_cast<double>(rows.size());
+      auto& own = out[site];
+      own = own.defined() ? own + sum : sum;
+    }
+  }
+  return out;
 }
 
 }  // namespace quiver::training

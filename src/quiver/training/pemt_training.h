@@ -2,6 +2,8 @@
 // Training PEMT's second stage: the target's prompt, gates, bottlenecks and norms over sources that stay as they are.
 #pragma once
 
+#include <map>
+
 #include "quiver/routing/pemt.h"
 #include "quiver/training/routed_training.h"
 
@@ -26,5 +28,9 @@ routing::Pemt start_pemt(const model::LanguageModel& model, const adapter::Bank&
 /// sparsity. Losses of validation are cross-entropies alone.
 RoutedResult train_pemt(const RoutedTraining& training, routing::Pemt& pemt, const PemtTraining& how,
                         const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
+
+/// The gates over rows, averaged: by site [K]. Empty without rows.
+std::map<std::int64_t, at::Tensor> mean_gates(const model::LanguageModel& model, const routing::Pemt& pemt,
+                                              const std::vector<RoutedRow>& rows);
 
 }  // namespace quiver::training
