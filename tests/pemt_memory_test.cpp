@@ -116,10 +116,13 @@ model::LanguageModel frozen_model() {
 
 class PemtMemory : public testing::Test {
  protected:
+  /// The counting allocator is there for these tests alone: some operators take the usual one for granted.
   static void SetUpTestSuite() {
-    static Counting counting(c10::GetCPUAllocator());
+    usual_ = c10::GetCPUAllocator();
+    static Counting counting(usual_);
     c10::SetCPUAllocator(&counting, 1);
   }
+  static void TearDownTestSuite() { c10::SetCPUAllocator(usual_, 1); }
 
   PemtMemory() {
     adapter::Bank sources(model_);
@@ -169,6 +172,7 @@ class PemtMemory : public testing::Test {
     return step(bind, [&] { return sparsity.empty() ? at::Tensor() : at::stack(sparsity, 0).sum(); });
   }
 
+  static inline c10::Allocator* usual_ = nullptr;
   model::LanguageModel model_ = frozen_model();
   routing::Pemt pemt_;
   std::vector<data::TokenRow> rows_;

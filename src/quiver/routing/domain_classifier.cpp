@@ -10,6 +10,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "quiver/base/error.h"
@@ -89,8 +90,11 @@ DomainClassifier fit_domain_classifier(const at::Tensor& features, const at::Ten
     for (const auto& w : out.weights) loss = loss + w.square().sum() * (0.5 * o.weight_decay);
     loss.backward();
     const c10::AutoGradMode no_gradient(false);
+    // The second half of the steps grow smaller, so that the end is a minimum on every processor.
+    const auto left = static_cast<double>(o.steps - step) / static_cast<double>(o.steps);
+    const double rate = o.learning_rate * std::min(1.0, 2.0 * left);
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      moments[i].step(parameters[i], parameters[i].grad(), o.learning_rate, step);
+      moments[i].step(parameters[i], parameters[i].grad(), rate, step);
       parameters[i].mutable_grad() = at::Tensor();
     }
   }
