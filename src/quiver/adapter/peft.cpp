@@ -77,7 +77,8 @@ Adapter read_peft(const fs::path& folder) {
   for (auto& [site, factors] : adapter.sites) {
     check_pair(site, factors, config, where);
     factors.scale = config.scale_of(site);
-    QUIVER_CHECK(!config.dora || adapter.derived.contains(site), format, where, "site '{}' has no {}, which 'use_dora' asks for", site, kMagnitude.substr(1));
+    QUIVER_CHECK(!config.dora || adapter.derived.contains(site), format, where,
+                 "site '{}' has no {}, which 'use_dora' asks for", site, kMagnitude.substr(1));
   }
   QUIVER_CHECK(adapter.derived.size() == (config.dora ? adapter.sites.size() : 0), format, where,
                "magnitudes at {} sites, factors at {}", adapter.derived.size(), adapter.sites.size());

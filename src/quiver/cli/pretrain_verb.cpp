@@ -94,12 +94,15 @@ void run(Options& o) {
                static_cast<double>(model.parameters.numel()) / 1e6, static_cast<double>(windows.tokens()) / 1e6,
                static_cast<double>(o.train.max_steps * o.train.batch_rows * o.source_tokens) / 1e6,
                static_cast<long long>(o.train.max_steps));
-  const training::FullTraining training{o.train, "pretrain",
+  const training::FullTraining training{o.train,
+                                        "pretrain",
                                         config.dump() + std::to_string(windows.tokens()) + " " +
                                             std::to_string(o.source_tokens) + " " + std::to_string(o.spans.density) +
                                             " " + std::to_string(o.spans.mean_span) + " " +
                                             std::to_string(o.train.batch_rows),
-                                        fs::path(o.output) / "run", o.relative, true};
+                                        fs::path(o.output) / "run",
+                                        o.relative,
+                                        true};
   const auto result = training::train_full(
       model, training, [&](std::int64_t step) { return windows.of_step(step); }, windows.validation(), progress);
   save_model_folder(model, o.tokenizer, o.output);
@@ -138,7 +141,8 @@ std::function<void()> declare_pretrain(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--max-steps", t.max_steps, "optimiser steps")->capture_default_str();
   app.add_option("--batch", t.batch_rows, "texts per step")->capture_default_str();
-  app.add_option("--learning-rate", t.learning_rate, "after warm-up; of relative steps, the share that a tensor changes")
+  app.add_option("--learning-rate", t.learning_rate,
+                 "after warm-up; of relative steps, the share that a tensor changes")
       ->capture_default_str();
   app.add_flag("--relative-steps,!--plain-steps", o->relative,
                "steps in proportion to each tensor's root mean square, as Adafactor's (default), or AdamW's own");

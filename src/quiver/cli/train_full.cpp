@@ -32,9 +32,12 @@ void train_full_model(const FullRun& run, const LoadedModel& loaded, const std::
   batching.shuffle = run.options.shuffle;
   batching.seed = run.options.seed;
   const auto per_epoch = static_cast<std::int64_t>((rows.train.size() + batching.batch_rows - 1) / batching.batch_rows);
-  training::FullTraining training{run.options, "train every weight",
-                                  loaded.model.fingerprint() + training::data_key(rows), fs::path(run.output) / "run",
-                                  false, true};
+  training::FullTraining training{run.options,
+                                  "train every weight",
+                                  loaded.model.fingerprint() + training::data_key(rows),
+                                  fs::path(run.output) / "run",
+                                  false,
+                                  true};
   if (training.options.max_steps == 0) training.options.max_steps = per_epoch * run.options.epochs;
   if (training.options.validate_every == 0) training.options.validate_every = per_epoch;
   const auto rows_of_step = [&](std::int64_t step) {

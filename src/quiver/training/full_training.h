@@ -18,12 +18,13 @@
 namespace quiver::training {
 
 struct FullTraining {
-  TrainOptions options;   ///< lora, epochs, batch_rows and patience are not read; max_steps is the number of steps
-  std::string title;      ///< of the progress
-  std::string key;        ///< of what the rows are made from: a checkpoint of another key or options is refused
-  fs::path folder;        ///< of checkpoints and metrics; created
-  /// Each tensor's steps are as large as its root mean square (at least 1e-3) says, as Adafactor's are: the learning rate
-  /// is then the relative change. T5's random start needs it: its embeddings are of deviation 1, its maps of a hundredth.
+  TrainOptions options;  ///< lora, epochs, batch_rows and patience are not read; max_steps is the number of steps
+  std::string title;     ///< of the progress
+  std::string key;       ///< of what the rows are made from: a checkpoint of another key or options is refused
+  fs::path folder;       ///< of checkpoints and metrics; created
+  /// Each tensor's steps are as large as its root mean square (at least 1e-3) says, as Adafactor's are: the learning
+  /// rate is then the relative change. T5's random start needs it: its embeddings are of deviation 1, its maps of a
+  /// hundredth.
   bool relative_steps = false;
   bool keep_best = true;  ///< end with the weights of the least validation loss, not the last
 };
