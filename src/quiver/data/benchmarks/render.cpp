@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/data/benchmarks/render.h"
 
+#include <fmt/format.h>
+
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -144,7 +146,7 @@ void render_multirc(const Benchmark& benchmark, const Record& record, std::vecto
     for (const auto& answer : object_list_field(question, "answers")) {
       const auto text = strip_markup(text_field(answer, "text"));
       auto example =
-          labelled(benchmark, answer, "question: " + asked + " answer: " + text + " paragraph: " + paragraph);
+          labelled(benchmark, answer, fmt::format("question: {} answer: {} paragraph: {}", asked, text, paragraph));
       example.group = std::to_string(index_field(question, "idx"));
       items.push_back({std::move(example)});
     }
