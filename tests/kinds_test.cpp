@@ -13,6 +13,7 @@
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
+#include "quiver/model/generate.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/constant_router.h"
 #include "quiver/tensor_io/safetensors.h"
@@ -242,6 +243,40 @@ TEST(NewAdapters, Learn) {
     };
     EXPECT_LT(distance(hidden(kept), hidden(bank)), 1e-5) << adapter::kind_name(*kinds.begin());
     fs::remove_all(folder);
+  }
+}
+
+/// Prompts read at once, in portions and beside other rows; answers from caches: all as the whole pass says.
+TEST(NewAdapters, GenerationUnderAPrefixIsThatOfWholePasses) {
+  const auto model = model::load_model(golden("llama_untied"), at::kFloat);
+  auto bank = std::make_shared<adapter::Bank>(model);
+  bank->add("own", adapter::read_peft(golden("kinds/prefix")));
+  const c10::AutoGradMode no_gradient(false);
+  const std::vector<Ids> prompts{{5, 9, 20, 11, 40, 7, 31}, {12, 3}};
+  const std::vector<std::vector<ops::ExpertWeight>> pairs{{{0, 1.0f}}, {{0, 1.0f}}};
+  const auto soft = routing::soft_prompts(*bank, pairs);
+  const model::BindExperts bind(
+      [&](const model::PackedBatch& batch, const std::vector<std::size_t>& requests) {
+        return routing::bind_rows(bank, batch, std::vector<std::vector<ops::ExpertWeight>>(requests.size(), pairs[0]));
+      },
+      soft);
+  std::vector<Ids> expected;
+  for (const auto& prompt : prompts) {
+    auto ids = prompt;
+    for (int n = 0; n < 6; ++n) {
+      const auto batch = model::pack({{ids, nullptr, true, soft[0]}});
+      const auto source = routing::bind_rows(bank, batch, {pairs[0]});
+      const auto hidden = model.forward(batch, source.get());
+      ids.push_back(model.logits(hidden.narrow(0, hidden.size(0) - 1, 1)).argmax().item<std::int32_t>());
+    }
+    expected.emplace_back(ids.begin() + static_cast<std::ptrdiff_t>(prompt.size()), ids.end());
+  }
+  model::GenerateOptions options;
+  options.max_new_tokens = 6;
+  options.sampling.temperature = 0;
+  for (const std::int64_t pass : {2048, 4}) {
+    options.pass_tokens = pass;
+    EXPECT_EQ(model::generate(model, prompts, options, bind), expected) << pass;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/tanh.h>
 #include <c10/core/GradMode.h>
 #include <fmt/ranges.h>
@@ -38,8 +39,14 @@ void apply_magnitude(const DerivedSite& own, const model::Site& site, const std:
             found->second.b.size(0) == site.out,
         name, site.name, "a magnitude is for the factors of the same site, one number for each output");
   auto& extras = out.extras[site.name];
-  extras.output_scale = own.magnitude.reshape({-1}) / row_norms(site.weight, found->second);
-  if (site.bias.defined()) extras.bias = (1.0 - extras.output_scale) * site.bias.to(at::kFloat);
+  const auto c = own.magnitude.reshape({-1}) / row_norms(site.weight, found->second);
+  // Before the adapter's own scale and bias: l (c (W x + s B A x) + base bias) + b.
+  const auto& l = extras.output_scale;
+  if (site.bias.defined()) {
+    const auto kept = (1.0 - c) * site.bias.to(at::kFloat) * (l.defined() ? l : at::ones_like(c));
+    extras.bias = extras.bias.defined() ? extras.bias + kept : kept;
+  }
+  extras.output_scale = l.defined() ? l * c : c;
 }
 
 void apply_gains(const Adapter& adapter, const DerivedSite& own, const model::Site& site, const std::string& name,

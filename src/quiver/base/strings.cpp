@@ -39,6 +39,15 @@ std::string lower_ascii(std::string_view text) {
   return out;
 }
 
+bool replace_all(std::string& text, std::string_view what, std::string_view by) {
+  bool any = false;
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) {
+    text.replace(at, what.size(), by);
+    any = true;
+  }
+  return any;
+}
+
 bool starts_with_any(std::string_view text, const std::vector<std::string>& prefixes) {
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& prefix) { return text.starts_with(prefix); });
 }

@@ -14,6 +14,8 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 /// Without ASCII white space at both ends.
 std::string trim(std::string_view text);
 std::string lower_ascii(std::string_view text);
+/// Every `what`, which is not empty, by `by`; from left to right, not in what was put in. Whether there was any.
+bool replace_all(std::string& text, std::string_view what, std::string_view by);
 bool starts_with_any(std::string_view text, const std::vector<std::string>& prefixes);
 
 /// The candidate with the least edit distance to `name`, or "" where there is none close enough to be meant.

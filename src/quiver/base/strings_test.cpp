@@ -59,5 +59,14 @@ TEST(Suggestion, NamesTheNearestOrTheKnown) {
   EXPECT_EQ(suggestion("phatgoose", Parts(13, "arrow")), "; known: " + join(Parts(12, "arrow"), ", ") + ", ...");
 }
 
+TEST(ReplaceAll, AllOfATextIsReplacedButNotWhatWasPutIn) {
+  std::string text = "aXXaX";
+  EXPECT_TRUE(replace_all(text, "X", "XY"));
+  EXPECT_EQ(text, "aXYXYaXY");
+  EXPECT_TRUE(replace_all(text, "XY", ""));
+  EXPECT_EQ(text, "aa");
+  EXPECT_FALSE(replace_all(text, "b", "c"));
+}
+
 }  // namespace
 }  // namespace quiver

@@ -34,8 +34,7 @@ const std::vector<std::string> kTrainKeys{"rank",
                                           "nonlinearity",
                                           "prompt_tokens",
                                           "kind_targets",
-                                          "method",
-                                          "set"};
+                                          "method"};
 const std::vector<std::string> kTextKeys{"separator", "tokenise", "truncate", "rules", "max_tokens", "no_eos", "bos"};
 const std::vector<std::string> kEvaluateKeys{"max_new_tokens", "rank_labels", "seed"};
 const std::vector<std::string> kAdaptKeys{"steps",

@@ -6,6 +6,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
+#include "quiver/base/strings.h"
 #include "quiver/library/library.h"
 
 namespace quiver::cli {
@@ -24,15 +25,6 @@ std::string quoted(const std::string& word) {
 }
 
 }  // namespace
-
-bool replace_all(std::string& text, const std::string& what, const std::string& by) {
-  bool any = false;
-  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) {
-    text.replace(at, what.size(), by);
-    any = true;
-  }
-  return any;
-}
 
 std::string CellStore::filled(const std::string& text) const {
   auto out = text;

@@ -64,9 +64,6 @@ inline constexpr const char* kModelFile = "model.safetensors";
 /// expert.json's identity, or the hash of a trained router's tensors, or kModelFile's; "" where the folder has none.
 std::string expert_identity(const fs::path& folder, const std::string& name);
 
-/// Whether there was any.
-bool replace_all(std::string& text, const std::string& what, const std::string& by);
-
 /// A command line that a shell reads as these arguments, after `quiver`.
 std::string shell_text(const Arguments& arguments);
 

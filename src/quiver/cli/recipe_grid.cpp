@@ -92,7 +92,9 @@ const BuiltLibrary& RecipeGrid::build(const Construction& c, std::int64_t seed) 
 /// An expert, a router or a model for each task.
 BuiltLibrary RecipeGrid::build_each(const Construction& c, std::int64_t seed) {
   auto library = empty_library(c, seed);
-  if (!c.over.empty()) library.folder = empty_library(*recipe_.construction(c.over), seed).folder;
+  const auto over = c.over.empty() ? BuiltLibrary() : build(*recipe_.construction(c.over), seed);
+  if (!c.over.empty()) library.folder = over.folder;
+  library.ready = over.ready;
   std::vector<std::string> names;
   Members members;
   for (const auto& task : c.of_left_out ? recipe_.data.left_out : recipe_.data.train) {
@@ -103,7 +105,7 @@ BuiltLibrary RecipeGrid::build_each(const Construction& c, std::int64_t seed) {
     members.push_back({task});
     library.made_for[task] = name;
   }
-  train(c, library, members, names);
+  train(c, library, members, names, over);
   return library;
 }
 
@@ -123,9 +125,7 @@ BuiltLibrary RecipeGrid::build_joint(const Construction& c, std::int64_t seed) {
 }
 
 void RecipeGrid::train(const Construction& c, BuiltLibrary& library, const Members& tasks,
-                       const std::vector<std::string>& names) {
-  const auto over = c.over.empty() ? BuiltLibrary() : build(*recipe_.construction(c.over), library.seed);
-  library.ready = library.ready && over.ready;
+                       const std::vector<std::string>& names, const BuiltLibrary& over) {
   std::vector<Cell> cells;
   for (std::size_t i = 0; i < names.size(); ++i) {
     cells.push_back(train_cell(recipe_, c, library, names[i], tasks[i], over));

@@ -32,7 +32,7 @@ class RecipeGrid {
   BuiltLibrary build_each(const Construction& construction, std::int64_t seed);
   BuiltLibrary build_joint(const Construction& construction, std::int64_t seed);
   void train(const Construction& construction, BuiltLibrary& library, const Members& tasks,
-             const std::vector<std::string>& names);
+             const std::vector<std::string>& names, const BuiltLibrary& over = {});
   void identify(BuiltLibrary& library, const std::vector<std::string>& names, const CellExecutor::Results& results);
   Members cluster(const Construction& construction, std::int64_t seed, bool& ready);
   const BuiltLibrary& private_library(std::int64_t seed);

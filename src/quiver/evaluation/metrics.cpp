@@ -24,12 +24,6 @@ std::vector<std::string> split_words(std::string_view text, bool (*in_word)(char
   return words;
 }
 
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-    text.replace(at, from.size(), to);
-  }
-}
-
 std::size_t common_subsequence(const std::vector<std::string>& a, const std::vector<std::string>& b) {
   std::vector<std::size_t> row(b.size() + 1, 0);
   for (const auto& word : a) {

@@ -33,8 +33,8 @@ class Run {
         run_(run),
         progress_(progress),
         key_(sha256_hex(to_json(run.options).dump() + run.key + (run.relative_steps ? " relative" : ""))),
-        optimizer_(model.parameters) {
-    fs::create_directories(run.folder);
+        optimizer_(model.parameters),
+        lock_(run.folder / ".lock") {
     read_checkpoint();
     metrics_ = std::make_unique<MetricsFile>(run.folder, result_.steps);
   }
@@ -178,6 +178,7 @@ class Run {
   Progress& progress_;
   std::string key_;
   AdamW optimizer_;
+  FileLock lock_;  ///< a second run in the folder waits for this one
   std::unique_ptr<MetricsFile> metrics_;
   FullResult result_;
   double loss_sum_ = 0.0;

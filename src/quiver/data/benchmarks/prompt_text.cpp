@@ -3,6 +3,7 @@
 
 #include <cctype>
 
+#include "quiver/base/strings.h"
 #include "quiver/text/regex.h"
 #include "quiver/text/unicode.h"
 
@@ -10,17 +11,6 @@ namespace quiver::data {
 namespace {
 
 bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
-
-std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
-  for (std::size_t at = 0; at < text.size();) {
-    const auto found = std::min(text.find(from, at), text.size());
-    out += text.substr(at, found - at);
-    if (found < text.size()) out += to;
-    at = found + from.size();
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -53,7 +43,11 @@ std::string pad_punctuation(std::string_view text) {
 }
 
 std::string strip_markup(std::string_view text) {
-  return replace_all(replace_all(replace_all(text, "<br>", " "), "<b>", ""), "</b>", "");
+  std::string out(text);
+  replace_all(out, "<br>", " ");
+  replace_all(out, "<b>", "");
+  replace_all(out, "</b>", "");
+  return out;
 }
 
 std::string join_highlights(std::string_view passage) {
