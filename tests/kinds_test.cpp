@@ -166,7 +166,7 @@ INSTANTIATE_TEST_SUITE_P(All, Kinds,
                                          Case{"beside", "llama_untied"}, Case{"block", "llama_untied"},
                                          Case{"products", "llama_untied"}, Case{"dora", "llama_untied"},
                                          Case{"vera", "llama_untied"}, Case{"prefix", "llama_untied"},
-                                         Case{"t5_ia3", "t5/v11"}),
+                                         Case{"mpt", "llama_untied"}, Case{"t5_ia3", "t5/v11"}),
                          [](const auto& p) { return p.param.name; });
 
 TEST(NewAdapters, StartWhereNothingChanges) {
@@ -199,6 +199,7 @@ TEST(NewAdapters, Learn) {
                                         {Kind::vera},
                                         {Kind::compacter},
                                         {Kind::parallel_mlp},
+                                        {Kind::mpt},
                                         {Kind::prefix},
                                         {Kind::prefix, Kind::parallel_mlp},
                                         {Kind::lora, Kind::prefix, Kind::bottleneck}};

@@ -8,6 +8,7 @@ usage: kinds_golden.py     (run model_golden.py and t5_golden.py first; needs to
                                vectors before the prompt, the weights of all norms
   dora/, vera/, prefix/        the same: DoRA of rank 2 and VeRA of rank 4 on q_proj and down_proj, three keys and values
                                in every layer
+  mpt/                         the same: multitask prompt tuning of one task, three vectors, rank 2
   t5_ia3/                      of t5/v11: IA3 on k, v and wo (its input)
   series/, beside/, block/,    of llama_untied, in Quiver's own format: at o_proj and down_proj a bottleneck of width 3
   products/                    after the map (gelu_new, scale 0.5), beside it (relu, scale 2), or beside the attention or
@@ -23,8 +24,8 @@ import shutil
 
 import safetensors.torch
 import torch
-from peft import (IA3Config, LNTuningConfig, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, VeraConfig,
-                  get_peft_model)
+from peft import (IA3Config, LNTuningConfig, LoraConfig, MultitaskPromptTuningConfig, PeftModel, PrefixTuningConfig,
+                  PromptTuningConfig, VeraConfig, get_peft_model)
 from transformers import T5ForConditionalGeneration
 
 from common import GOLDEN, load, start, write_tensors
@@ -41,7 +42,8 @@ PEFT = {
     "vera": VeraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "down_proj"]),
     "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
 }
-VECTORS = ("prompt", "prefix")  # PEFT reads them back for inference alone, so the model at hand is used
+MPT = MultitaskPromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, num_ranks=2, num_tasks=1)
+VECTORS = ("prompt", "prefix", "mpt")  # PEFT reads them back for inference alone, so the model at hand is used
 OWN = {"series": ("gelu_new", 0.5, "output"), "beside": ("relu", 2.0, "input"), "block": ("silu", 1.5, "block"),
        "products": ("relu", 1.0, "output")}
 SITES = [f"model.layers.{layer}.{name}" for layer in range(2) for name in ("self_attn.o_proj", "mlp.down_proj")]
@@ -104,13 +106,16 @@ def by_peft(name, base, config, rows, generator, t5_rows=None):
         out = losses_of(name, lambda r: model(input_ids=r[0][None], decoder_input_ids=r[1][None]).logits[0],
                         lambda r: r[1][1:], t5_rows)
     else:
-        skip = config.num_virtual_tokens if name == "prompt" else 0  # a prefix has no logits
-        out = losses_of(name, lambda r: model(input_ids=r[None]).logits[0][skip:], lambda r: r[1:], rows)
+        skip = config.num_virtual_tokens if name in ("prompt", "mpt") else 0  # a prefix has no logits
+        task = {"task_ids": torch.tensor([0])} if name == "mpt" else {}
+        out = losses_of(name, lambda r: model(input_ids=r[None], **task).logits[0][skip:], lambda r: r[1:], rows)
     saved = safetensors.torch.load_file(OUT / name / "adapter_model.safetensors")
     grads = {key: p.grad for key, p in model.named_parameters() if p.requires_grad}
     for key in saved:
         if key == "prompt_embeddings":
-            grad = next(iter(grads.values()))
+            grad = next(g for k, g in grads.items() if "embedding" in k)
+        elif name == "mpt":
+            grad = next(g for k, g in grads.items() if key in k)
         else:
             module, last = key.rsplit(".", 1)
             own = [k for k in (f"{module}.default.{last}", f"{key}.default", f"{key}.default.weight") if k in grads]
@@ -207,6 +212,7 @@ def main():
     out.update(by_peft("t5_ia3", t5, t5_config, None, generator, pairs))
     for name in OWN:
         out.update(by_hooks(name, rows, generator))
+    out.update(by_peft("mpt", llama, MPT, rows, generator))
     write_tensors(OUT / "golden.safetensors", out)
 
 

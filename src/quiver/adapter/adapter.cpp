@@ -44,6 +44,13 @@ bool is_dora(const Adapter& a) {
                      [&](const auto& d) { return d.second.magnitude.defined() && a.sites.contains(d.first); });
 }
 
+Adapter for_new_task(Adapter adapter) {
+  for (auto* t : {&adapter.task_columns, &adapter.task_rows}) {
+    if (t->defined()) *t = t->mean(0, true);
+  }
+  return adapter;
+}
+
 void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit) {
   const auto defined = [&](at::Tensor& t) {
     if (t.defined()) visit(t);
@@ -59,7 +66,8 @@ void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& v
       defined(*t);
   }
   for (auto& [norm, weight] : adapter.norms) defined(weight);
-  for (auto* t : {&adapter.soft_prompt, &adapter.prefix, &adapter.rule}) defined(*t);
+  for (auto* t : {&adapter.soft_prompt, &adapter.prefix, &adapter.rule, &adapter.task_columns, &adapter.task_rows})
+    defined(*t);
   for (auto& [site, d] : adapter.derived) {
     for (auto* t :
          {&d.magnitude, &d.input_gains, &d.output_gains, &d.down_left, &d.down_right, &d.up_left, &d.up_right})

@@ -60,6 +60,8 @@ struct Adapter {
   at::Tensor shared_a = {}, shared_b = {};          ///< VeRA: [R, widest in], [widest out, R]; not trained
   at::Tensor rule = {};                             ///< Compacter: [n, n, n]
   PrefixMap prefix_map = {};                        ///< in place of `prefix` while it is trained through a map
+  /// Multitask prompt tuning: what the soft prompt is multiplied by for each of K tasks, [K, m, r] and [K, r, D].
+  at::Tensor task_columns = {}, task_rows = {};
   std::int64_t parameters() const;
   /// True where it is LoRA factors and nothing else: what merges, clusterings and prototypes are made of.
   bool only_factors() const {
@@ -70,6 +72,10 @@ struct Adapter {
 
 /// True where it is DoRA and nothing else: a magnitude for each pair of factors.
 bool is_dora(const Adapter& adapter);
+
+/// The adapter with one pair of task_columns and task_rows, the mean of each over its tasks; as it is where it has
+/// none.
+Adapter for_new_task(Adapter adapter);
 
 /// Calls visit(tensor) for every tensor of the adapter that is trained, in an order that its names alone decide.
 void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit);

@@ -6,6 +6,7 @@
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/tanh.h>
 #include <c10/core/GradMode.h>
@@ -87,7 +88,19 @@ void apply_rule(const Adapter& adapter, const DerivedSite& own, const model::Sit
 
 at::Tensor PrefixMap::value() const { return at::linear(at::tanh(at::linear(embedding, in, in_bias)), out, out_bias); }
 
-bool derives(const Adapter& adapter) { return !adapter.derived.empty() || adapter.prefix_map.embedding.defined(); }
+bool derives(const Adapter& adapter) {
+  return !adapter.derived.empty() || adapter.prefix_map.embedding.defined() || adapter.task_columns.defined();
+}
+
+at::Tensor task_prompt(const Adapter& adapter, std::int64_t task, const std::string& name) {
+  const auto &p = adapter.soft_prompt, &u = adapter.task_columns, &v = adapter.task_rows;
+  const bool fits = p.defined() && u.defined() && v.defined() && p.dim() == 2 && u.dim() == 3 && v.dim() == 3 &&
+                    u.size(0) == v.size(0) && u.size(1) == p.size(0) && u.size(2) == v.size(1) &&
+                    v.size(2) == p.size(1);
+  QUIVER_CHECK(fits, mismatch, "expert " + name,
+               "a prompt of several tasks is [m, D] with columns [K, m, r] and rows [K, r, D]");
+  return p * at::mm(u[task], v[task]);
+}
 
 Adapter applied(const Adapter& adapter, const std::vector<model::Site>& sites, const std::string& name) {
   auto out = adapter;
@@ -99,8 +112,10 @@ Adapter applied(const Adapter& adapter, const std::vector<model::Site>& sites, c
     if (own.down_left.defined()) apply_rule(adapter, own, *found, name, out);
   }
   if (adapter.prefix_map.embedding.defined()) out.prefix = adapter.prefix_map.value();
+  if (adapter.task_columns.defined()) out.soft_prompt = task_prompt(for_new_task(adapter), 0, name);
   out.derived.clear();
   out.prefix_map = {};
+  out.task_columns = out.task_rows = at::Tensor();
   return out;
 }
 

@@ -21,15 +21,18 @@ namespace {
 
 constexpr double kBottleneckDeviation = 0.01;  // of its weights, as PEMT's target adapters start
 
+constexpr double kMptDeviation = 0.02;  // of the factors of a task, as in PEFT
+
 constexpr double kVeraGain = 0.1;  // what d starts as, in PEFT too
 
-constexpr std::array<std::pair<const char*, Kind>, 12> kNames{{{"lora", Kind::lora},
+constexpr std::array<std::pair<const char*, Kind>, 13> kNames{{{"lora", Kind::lora},
                                                                {"ia3", Kind::ia3},
                                                                {"bitfit", Kind::bitfit},
                                                                {"norms", Kind::norms},
                                                                {"bottleneck", Kind::bottleneck},
                                                                {"parallel", Kind::parallel},
                                                                {"parallel-mlp", Kind::parallel_mlp},
+                                                               {"mpt", Kind::mpt},
                                                                {"prompt", Kind::prompt},
                                                                {"prefix", Kind::prefix},
                                                                {"dora", Kind::dora},
@@ -145,6 +148,17 @@ class Maker {
   void norms(Adapter& out) const {
     for (const auto& norm : model_.norms()) out.norms[norm.name] = norm.weight.clone();
   }
+  /// Factors near 1, so that the tasks start from the shared prompt, a little apart.
+  void mpt(Adapter& out) const {
+    QUIVER_CHECK(o_.prompt_rank >= 1 && o_.tasks >= 1, usage, "--prompt-rank", "{}, expected at least 1",
+                 o_.prompt_rank);
+    prompt(out);
+    Random random(derive_seed(seed_, 600000));
+    const auto& p = out.soft_prompt;
+    out.task_columns = normal({o_.tasks, p.size(0), o_.prompt_rank}, random, kMptDeviation) +
+                       1.0 / static_cast<double>(o_.prompt_rank);
+    out.task_rows = normal({o_.tasks, o_.prompt_rank, p.size(1)}, random, kMptDeviation) + 1.0;
+  }
   void prompt(Adapter& out) const { out.soft_prompt = random_embeddings(200000); }
   void prefix(Adapter& out) const {
     const auto& c = model_.config();
@@ -218,6 +232,7 @@ Adapter make_adapter(const model::LanguageModel& model, const LoraOptions& lora,
                "a site has one bottleneck: bottleneck, parallel, parallel-mlp or compacter");
   QUIVER_CHECK(!several({Kind::lora, Kind::dora, Kind::vera}), usage, "--kind",
                "a site has one pair of factors: lora, dora or vera");
+  QUIVER_CHECK(!several({Kind::prompt, Kind::mpt}), usage, "--kind", "one prompt: prompt or mpt");
   Adapter out{lora};
   if (o.kinds.contains(Kind::lora) || o.kinds.contains(Kind::dora)) out = make_lora(model, lora, seed);
   const Maker maker(model, o, seed);
@@ -230,6 +245,7 @@ Adapter make_adapter(const model::LanguageModel& model, const LoraOptions& lora,
   if (o.kinds.contains(Kind::bottleneck)) maker.bottleneck(out, ops::Reads::output);
   if (o.kinds.contains(Kind::parallel)) maker.bottleneck(out, ops::Reads::input);
   if (o.kinds.contains(Kind::parallel_mlp)) maker.bottleneck(out, ops::Reads::block);
+  if (o.kinds.contains(Kind::mpt)) maker.mpt(out);
   if (o.kinds.contains(Kind::prompt)) maker.prompt(out);
   if (o.kinds.contains(Kind::prefix)) maker.prefix(out);
   return out;

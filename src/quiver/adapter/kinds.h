@@ -16,6 +16,7 @@ enum class Kind {
   bottleneck,    ///< in series, after sites (Houlsby et al., 2019; Pfeiffer et al., 2021)
   parallel,      ///< a bottleneck beside each site, from input to output (LLM-Adapters)
   parallel_mlp,  ///< a bottleneck beside each feed-forward block (He et al., 2022)
+  mpt,           ///< a prompt times a product of low rank, for tasks that share the prompt (Wang et al., 2023)
   prompt,        ///< vectors before the prompt (Lester et al., 2021)
   prefix,        ///< keys and values before the prompt, in every layer (Li and Liang, 2021)
   dora,          ///< low-rank factors, and the lengths of the weight's rows (Liu et al., 2024)
@@ -30,6 +31,8 @@ struct KindOptions {
   double scale = 1.0;               ///< of bottlenecks
   std::int64_t prompt_tokens = 20;  ///< vectors of a prompt, which start as embeddings of random tokens, or of a prefix
   std::int64_t prefix_hidden = 0;   ///< a prefix is trained through a map with so many hidden units; 0: as it is
+  std::int64_t prompt_rank = 1;     ///< MPT's r
+  std::int64_t tasks = 1;           ///< MPT's K
   std::int64_t products = 4;        ///< Compacter's n
   /// Of ia3, bitfit and bottlenecks, as LoraOptions::targets; empty: each kind's usual sites. IA3: k, v, and the input
   /// of the MLP's last map. BitFit, VeRA: all. Bottlenecks, Compacter: outputs of attention and MLP.
@@ -37,7 +40,7 @@ struct KindOptions {
   bool plain_lora() const { return kinds == std::set<Kind>{Kind::lora}; }
 };
 
-/// lora, ia3, bitfit, norms, bottleneck, parallel, parallel-mlp, prompt, prefix, dora, vera, compacter. Throws
+/// lora, ia3, bitfit, norms, bottleneck, parallel, parallel-mlp, mpt, prompt, prefix, dora, vera, compacter. Throws
 /// Error{usage} with the nearest name.
 Kind kind_of_name(const std::string& name);
 std::string kind_name(Kind kind);

@@ -19,6 +19,7 @@ constexpr const char* kWeightsFile = "adapter_model.safetensors";
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kPrompt = "prompt_embeddings";
+constexpr const char *kTaskColumns = "prefix_task_cols", *kTaskRows = "prefix_task_rows";
 constexpr const char *kVeraA = "base_model.vera_A", *kVeraB = "base_model.vera_B";
 
 constexpr std::array<std::pair<const char*, ops::Nonlinearity>, 6> kNonlinearities{
@@ -118,6 +119,23 @@ Adapter vectors_of(Tensors left, at::Tensor Adapter::*member, const std::string&
   return out;
 }
 
+void take_task_prompts(Tensors& left, Adapter& out, const std::string& where) {
+  out.task_columns = take_one(left, kTaskColumns, 3, where);
+  out.task_rows = take_one(left, kTaskRows, 3, where);
+  QUIVER_CHECK(out.task_columns.defined() == out.task_rows.defined(), format, where, "{} without {}, or the reverse",
+               kTaskColumns, kTaskRows);
+}
+
+Adapter mpt_of(Tensors left, const std::string& where) {
+  Adapter out;
+  out.soft_prompt = take_one(left, kPrompt, 2, where);
+  take_task_prompts(left, out, where);
+  QUIVER_CHECK(out.soft_prompt.defined() && out.task_rows.defined(), format, where, "no {} or no {}", kPrompt,
+               kTaskRows);
+  check_known(left, where);
+  return out;
+}
+
 /// The options of all bottlenecks of a QUIVER folder.
 ops::Bottleneck bottleneck_of(const json& config, const std::string& where) {
   const auto options = config.value("bottleneck", json::object());
@@ -156,6 +174,7 @@ Adapter own_of(Tensors left, const json& config, const std::string& where) {
   Adapter out;
   out.soft_prompt = take_one(left, kPrompt, 2, where);
   out.prefix = take_one(left, "prefix_embeddings", 2, where);
+  take_task_prompts(left, out, where);
   out.rule = take_one(left, "compacter_rule", 3, where);
   out.shared_a = take_one(left, kVeraA, 2, where);
   out.shared_b = take_one(left, kVeraB, 2, where);
@@ -240,6 +259,12 @@ Folder prompt_folder(const Adapter& adapter, const std::string& base_model) {
   out.config["token_dim"] = adapter.soft_prompt.size(1);
   out.config["num_transformer_submodules"] = 1;
   out.config["prompt_tuning_init"] = "RANDOM";
+  if (!adapter.task_columns.defined()) return out;
+  out.config["peft_type"] = "MULTITASK_PROMPT_TUNING";
+  out.config["num_tasks"] = adapter.task_columns.size(0);
+  out.config["num_ranks"] = adapter.task_columns.size(2);
+  out.tensors[kTaskColumns] = adapter.task_columns;
+  out.tensors[kTaskRows] = adapter.task_rows;
   return out;
 }
 
@@ -309,11 +334,10 @@ Folder own_folder(const Adapter& adapter, const std::string& base_model) {
   for (const auto& [site, d] : adapter.derived) {
     for (const auto& [suffix, member] : kDerived) put(site, suffix, d.*member);
   }
-  const std::pair<const char*, at::Tensor> wholes[]{{kPrompt, adapter.soft_prompt},
-                                                    {"prefix_embeddings", adapter.prefix},
-                                                    {"compacter_rule", adapter.rule},
-                                                    {kVeraA, adapter.shared_a},
-                                                    {kVeraB, adapter.shared_b}};
+  const std::pair<const char*, at::Tensor> wholes[]{
+      {kPrompt, adapter.soft_prompt}, {"prefix_embeddings", adapter.prefix}, {kTaskColumns, adapter.task_columns},
+      {kTaskRows, adapter.task_rows}, {"compacter_rule", adapter.rule},      {kVeraA, adapter.shared_a},
+      {kVeraB, adapter.shared_b}};
   for (const auto& [key, tensor] : wholes) {
     if (tensor.defined()) out.tensors[key] = tensor;
   }
@@ -349,7 +373,8 @@ std::optional<Adapter> read_other_kind(const fs::path& folder) {
   if (!config.is_object()) return std::nullopt;
   const auto type = config.value("peft_type", json());
   if (!type.is_string() || type == "LORA") return std::nullopt;
-  const std::set<std::string> known{"IA3", "PROMPT_TUNING", "PREFIX_TUNING", "LN_TUNING", "VERA", "QUIVER"};
+  const std::set<std::string> known{"IA3",  "PROMPT_TUNING", "PREFIX_TUNING",          "LN_TUNING",
+                                    "VERA", "QUIVER",        "MULTITASK_PROMPT_TUNING"};
   if (!known.contains(type.get<std::string>())) return std::nullopt;
   const auto where = (folder / kWeightsFile).string();
   QUIVER_CHECK(fs::exists(folder / kWeightsFile), not_found, folder.string(), "no {} in it", kWeightsFile);
@@ -365,6 +390,7 @@ std::optional<Adapter> read_other_kind(const fs::path& folder) {
   if (type == "IA3") return ia3_of(std::move(tensors), where);
   if (type == "LN_TUNING") return norms_of(std::move(tensors), where);
   if (type == "QUIVER") return own_of(std::move(tensors), config, where);
+  if (type == "MULTITASK_PROMPT_TUNING") return mpt_of(std::move(tensors), where);
   if (type == "VERA") return vera_of(std::move(tensors), where);
   return vectors_of(std::move(tensors), type == "PREFIX_TUNING" ? &Adapter::prefix : &Adapter::soft_prompt, where);
 }

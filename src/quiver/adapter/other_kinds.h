@@ -2,7 +2,8 @@
 // Adapters that are not LoRA alone, as folders of adapter_config.json and adapter_model.safetensors.
 //
 // PEFT's own files where PEFT has the kind: IA3 (MODULE.ia3_l [out, 1], or [1, in] where the input is scaled),
-// PROMPT_TUNING (prompt_embeddings [m, D]), PREFIX_TUNING (prompt_embeddings [m, layers x 2 x K x d]), LN_TUNING
+// PROMPT_TUNING (prompt_embeddings [m, D]), MULTITASK_PROMPT_TUNING (with prefix_task_cols [K, m, r],
+// prefix_task_rows [K, r, D]), PREFIX_TUNING (prompt_embeddings [m, layers x 2 x K x d]), LN_TUNING
 // (MODULE.ln_tuning_layers.weight [D]), VERA (MODULE.vera_lambda_d [R], MODULE.vera_lambda_b [out], and
 // base_model.vera_A, base_model.vera_B). Any other kind, and any that are several at once, are kept under peft_type
 // QUIVER, whose tensors are, after `base_model.model.` + module path,
@@ -11,8 +12,9 @@
 //   .adapter.down.left [n, in / n, r], .adapter.down.right [n, r, M / n], .adapter.up.left, .adapter.up.right
 //   .lora_magnitude_vector [out], .vera_lambda_d [R], .vera_lambda_b [out]
 //   .weight [D] of a norm
-// and prompt_embeddings [m, D], prefix_embeddings, compacter_rule [n, n, n], vera_A, vera_B without that path; its
-// configuration says `scales` (alpha / rank by module) and `bottleneck` {nonlinearity, scale, reads}.
+// and prompt_embeddings [m, D], prefix_task_cols, prefix_task_rows, prefix_embeddings, compacter_rule [n, n, n],
+// vera_A, vera_B without that path; its configuration says `scales` (alpha / rank by module) and `bottleneck`
+// {nonlinearity, scale, reads}.
 #pragma once
 
 #include <optional>

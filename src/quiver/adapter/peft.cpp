@@ -130,6 +130,7 @@ void add_other_kinds(const Adapter& adapter, Sha256& hash) {
   }
   for (const auto& t : {adapter.shared_a, adapter.shared_b}) add_tensor("shared", t, hash);
   add_tensor("rule", adapter.rule, hash);
+  for (const auto& t : {adapter.task_columns, adapter.task_rows}) add_tensor("task", t, hash);
   const auto& map = adapter.prefix_map;
   for (const auto& t : {map.embedding, map.in, map.in_bias, map.out, map.out_bias}) add_tensor("prefix map", t, hash);
 }

@@ -16,7 +16,7 @@ using nlohmann::json;
 
 void list(const LibraryOptions& o) {
   const auto library = library::Library::open(o.library);
-  evaluation::TextTable table{{"expert", "tasks", "rank", "steps", "validation loss"}, {}};
+  evaluation::TextTable table{{"expert", "tasks", "kind", "rank", "steps", "validation loss"}, {}};
   const bool all = o.arguments.empty() && o.experts.empty() && o.exclude.empty();
   for (const auto& name : all ? library.names() : chosen_experts(library, o)) {
     const auto s = summary(library, library.info(name));
@@ -29,6 +29,7 @@ void list(const LibraryOptions& o) {
     };
     table.rows.push_back({{name},
                           {join(s["tasks"].get<std::vector<std::string>>(), ",")},
+                          {s["kind"].is_null() ? "-" : s["kind"].get<std::string>()},
                           {text(s["rank"])},
                           {text(s["steps"])},
                           {text(s["validation_loss"])}});
@@ -127,13 +128,30 @@ std::vector<std::string> chosen_experts(const library::Library& library, const L
   return out;
 }
 
+namespace {
+
+/// The kinds that an expert was trained as, parted by commas; empty where nothing is known of its training.
+std::string kinds_of(const json& training) {
+  if (!training.contains("options") || !training["options"].is_object()) return "";
+  const auto kind = training["options"].value("kind", json());
+  if (!kind.is_object()) return "lora";
+  return join(kind.value("kinds", std::vector<std::string>{}), ",");
+}
+
+}  // namespace
+
 json summary(const library::Library& library, const library::ExpertInfo& info) {
   const auto training = info.training.is_object() ? info.training : json::object();
+  const auto kinds = kinds_of(training);
+  const bool factors =
+      kinds.find("lora") != kinds.npos || kinds.find("dora") != kinds.npos || kinds.find("vera") != kinds.npos;
+  const auto rank = factors ? training["options"].value("rank", json()) : json();
   return {{"name", info.name},
           {"tasks", info.tasks},
+          {"kind", kinds.empty() ? json() : json(kinds)},
           {"validation_loss", training.value("validation_loss", json())},
           {"steps", training.value("steps", json())},
-          {"rank", training.value("options", json::object()).value("rank", json())},
+          {"rank", rank},
           {"identity", info.identity},
           {"path", library.expert_folder(info.name).string()}};
 }

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quiver/cli/train_pemt.h"
-
-#include <cstdio>
-
+// quiver train --method pemt: a target task over source experts of the library.
 #include "quiver/base/error.h"
-#include "quiver/base/strings.h"
-#include "quiver/cli/task_rows.h"
+#include "quiver/cli/train_targets.h"
 #include "quiver/evaluation/terminal_table.h"
 #include "quiver/routing/route_entry.h"
 #include "quiver/routing/saved_pemt.h"
@@ -14,21 +10,7 @@
 namespace quiver::cli {
 namespace {
 
-/// --set key=value as the options of a route, which are read alike.
-routing::RouteSpec spec_of(const std::vector<std::string>& settings) {
-  routing::RouteSpec out;
-  out.text = out.name = "pemt";
-  for (const auto& setting : settings) {
-    const auto at = setting.find('=');
-    QUIVER_CHECK(at != std::string::npos && at > 0, usage, "--set " + setting, "expected KEY=VALUE");
-    out.options.emplace_back(setting.substr(0, at), setting.substr(at + 1));
-  }
-  out.check_options(
-      {"sources", "gate", "attention", "temperature", "sparsity_weight", "sparsity_mask", "layer_norms", "experts"});
-  return out;
-}
-
-training::PemtTraining training_of(const routing::RouteSpec& spec, const PemtRun& run) {
+training::PemtTraining training_of(const routing::RouteSpec& spec, const TargetRun& run) {
   using Gate = routing::PemtOptions::Gate;
   training::PemtTraining out;
   const bool correlation = routing::choice_of(spec, "gate", {"prompt-mean", "correlation"}, "prompt-mean") == 1;
@@ -46,24 +28,21 @@ training::PemtTraining training_of(const routing::RouteSpec& spec, const PemtRun
   return out;
 }
 
-/// The sources, of the kind that `experts` says.
-adapter::Bank sources_of(const routing::RouteSpec& spec, const PemtRun& run) {
-  const auto names = split(spec.find("sources").value_or(""), ',');
-  QUIVER_CHECK(!names.empty() && !names[0].empty(), usage, "--set sources", "missing: experts of the library, a,b,c");
+/// Throws Error{usage} where a source is not of the kind that `experts` says.
+void check_sources(const adapter::Bank& sources, const routing::RouteSpec& spec) {
   const bool bottlenecks = routing::choice_of(spec, "experts", {"lora", "bottleneck"}, "lora") == 1;
-  adapter::Bank bank(run.loaded.model);
-  for (const auto& name : names) {
-    auto source = run.library.load(name);
-    QUIVER_CHECK(bottlenecks ? source.sites.empty() : !source.sites.empty(), usage, "--set experts",
-                 "expert '{}' is {}; say experts={}", name, bottlenecks ? "LoRA" : "not LoRA",
+  for (std::int64_t k = 0; k < sources.size(); ++k) {
+    bool factors = false;
+    for (std::int64_t s = 0; s < static_cast<std::int64_t>(sources.model_sites().size()); ++s)
+      factors = factors || sources.site(s).experts[static_cast<std::size_t>(k)].a.defined();
+    QUIVER_CHECK(factors != bottlenecks, usage, "--set experts", "expert '{}' is {}; say experts={}",
+                 sources.names()[static_cast<std::size_t>(k)], bottlenecks ? "LoRA" : "not LoRA",
                  bottlenecks ? "lora" : "bottleneck");
-    bank.add(name, source);
   }
-  return bank;
 }
 
 /// {site: {source: weight}}, means over rows.
-nlohmann::json gates_of(const PemtRun& run, const routing::Pemt& pemt, const std::vector<training::RoutedRow>& rows) {
+nlohmann::json gates_of(const TargetRun& run, const routing::Pemt& pemt, const std::vector<training::RoutedRow>& rows) {
   nlohmann::json out = nlohmann::json::object();
   for (const auto& [site, weights] : training::mean_gates(run.loaded.model, pemt, rows)) {
     auto& own = out[run.loaded.model.sites()[static_cast<std::size_t>(site)].name];
@@ -74,7 +53,7 @@ nlohmann::json gates_of(const PemtRun& run, const routing::Pemt& pemt, const std
 }
 
 /// Sources by layers, as a table of shares.
-void print_gates(const PemtRun& run, const routing::Pemt& pemt, const nlohmann::json& gates) {
+std::string gate_table(const TargetRun& run, const routing::Pemt& pemt, const nlohmann::json& gates) {
   evaluation::TextTable table{{"site"}, {}};
   for (std::int64_t k = 0; k < pemt.sources(); ++k)
     table.header.push_back(pemt.bank->names()[static_cast<std::size_t>(k)]);
@@ -85,62 +64,24 @@ void print_gates(const PemtRun& run, const routing::Pemt& pemt, const nlohmann::
     for (std::size_t k = 1; k < table.header.size(); ++k)
       row.push_back({fmt::format("{:.2f}", gates[site.name][table.header[k]].get<double>())});
   }
-  std::printf("%s", evaluation::render_table(table, {colour_wanted(), 1, 140}).c_str());
-}
-
-void report(const PemtRun& run, const std::string& name, const routing::Pemt& pemt,
-            const training::RoutedResult& result, const nlohmann::json& gates) {
-  const nlohmann::json figures{{"router", name},
-                               {"sources", pemt.sources()},
-                               {"steps", result.steps},
-                               {"best_step", result.best_step},
-                               {"tokens", result.tokens},
-                               {"seconds", result.seconds},
-                               {"train_loss", number_or_null(result.train_loss)},
-                               {"first_validation_loss", number_or_null(result.first_validation)},
-                               {"validation_loss", number_or_null(result.validation_loss)},
-                               {"gates", gates}};
-  if (run.json) return print_json(figures);
-  std::printf("pemt:%s: validation loss %.3f (%.3f before), %lld steps; mean gates:\n", name.c_str(),
-              result.validation_loss, result.first_validation, static_cast<long long>(result.steps));
-  print_gates(run, pemt, gates);
+  return "mean gates:\n" + evaluation::render_table(table, {colour_wanted(), 1, 140});
 }
 
 }  // namespace
 
-void train_pemt_targets(const PemtRun& run, Progress& progress) {
-  const auto spec = spec_of(run.settings);
-  const auto how = training_of(spec, run);
-  const auto sources = sources_of(spec, run);
-  std::vector<std::pair<std::string, std::vector<data::Task>>> targets;
-  for (const auto& task : run.tasks) {
-    if (run.name.empty() || targets.empty()) targets.push_back({run.name.empty() ? task.name : run.name, {}});
-    targets.back().second.push_back(task);
-  }
-  for (const auto& [name, tasks] : targets) {
-    library::check_expert_name(name);
-    QUIVER_CHECK(run.replace || !routing::has_router(run.library, name), usage, "router " + name,
-                 "the library has one of that name; choose another --name, or --replace it");
-    const auto rows = [&](data::Split split, std::int64_t limit) {
-      return labelled_rows(tasks, split, limit, run.options.join, *run.loaded.text.tokenizer);
-    };
-    const auto train = rows(data::Split::train, run.limit),
-               validation = rows(data::Split::validation, run.validation_limit);
-    auto pemt = training::start_pemt(run.loaded.model, sources, how, run.options.seed);
-    const training::RoutedTraining training{run.loaded.model, run.options, progress, "pemt " + name};
-    const auto result = training::train_pemt(training, pemt, how, train, validation);
-    auto saved = routing::save_pemt(name, run.loaded.model, pemt);
-    const auto gates = gates_of(run, pemt, validation.empty() ? train : validation);
-    std::vector<std::string> learned;
-    for (const auto& task : tasks) learned.push_back(task.name);
-    saved.training = {{"tasks", learned},
-                      {"steps", result.steps},
-                      {"validation_loss", number_or_null(result.validation_loss)},
-                      {"seconds", result.seconds},
-                      {"gates", gates}};
-    routing::save_router(run.library, saved);
-    report(run, name, pemt, result, gates);
-  }
+Learned learn_pemt(const TargetRun& run, const routing::RouteSpec& settings, const Target& target, Progress& progress) {
+  const auto how = training_of(settings, run);
+  const auto sources = sources_of(run, settings);
+  check_sources(sources, settings);
+  auto pemt = training::start_pemt(run.loaded.model, sources, how, run.options.seed);
+  const training::RoutedTraining training{run.loaded.model, run.options, progress, "pemt " + target.name};
+  Learned out;
+  out.result = training::train_pemt(training, pemt, how, target.train, target.validation);
+  out.router = routing::save_pemt(target.name, run.loaded.model, pemt);
+  const auto gates = gates_of(run, pemt, target.validation.empty() ? target.train : target.validation);
+  out.more = {{"sources", pemt.sources()}, {"gates", gates}};
+  out.table = gate_table(run, pemt, gates);
+  return out;
 }
 
 }  // namespace quiver::cli

@@ -9,8 +9,8 @@
 #include "quiver/cli/common.h"
 #include "quiver/cli/task_rows.h"
 #include "quiver/cli/train_full.h"
-#include "quiver/cli/train_pemt.h"
 #include "quiver/cli/train_skills.h"
+#include "quiver/cli/train_targets.h"
 #include "quiver/cli/verb.h"
 #include "quiver/clustering/mbc.h"
 #include "quiver/training/trainer.h"
@@ -48,9 +48,10 @@ void declare_lora(CLI::App& app, Options& o) {
 
 void declare_kinds(CLI::App& app, Options& o) {
   auto& kind = o.train.kind;
-  app.add_option("--kind", o.kinds,
-                 "lora, dora, vera, ia3, bitfit, norms, bottleneck, compacter, parallel, parallel-mlp, prompt, prefix; "
-                 "several, parted by commas, make one adapter")
+  app.add_option(
+         "--kind", o.kinds,
+         "lora, dora, vera, ia3, bitfit, norms, bottleneck, compacter, parallel, parallel-mlp, prompt, mpt, prefix; "
+         "several, parted by commas, make one adapter")
       ->delimiter(',');
   app.add_option("--kind-targets", kind.targets,
                  "sites of ia3, bitfit, vera and bottlenecks; default: each kind's usual ones")
@@ -60,6 +61,7 @@ void declare_kinds(CLI::App& app, Options& o) {
   app.add_option("--nonlinearity", o.nonlinearity, "of bottlenecks: none, relu, gelu, gelu_new, silu or tanh")
       ->capture_default_str();
   app.add_option("--prompt-tokens", kind.prompt_tokens, "length of a prompt or prefix")->capture_default_str();
+  app.add_option("--prompt-rank", kind.prompt_rank, "rank of what mpt multiplies its prompt by")->capture_default_str();
   app.add_option("--prefix-hidden", kind.prefix_hidden,
                  "train a prefix through a map with so many hidden units; 0: as it is")
       ->capture_default_str();
@@ -76,9 +78,9 @@ void choose_kinds(Options& o) {
     if (o.train.lora.targets.empty()) o.train.lora.targets = {"wo", "down_proj"};
   }
   o.train.kind.nonlinearity = adapter::nonlinearity_of_name(o.nonlinearity, "--nonlinearity");
-  const bool experts = o.method == "lora" || o.method == "pemt-source";
+  const bool experts = o.method == "lora" || o.method == "pemt-source" || o.method == "adamix";
   QUIVER_CHECK(o.train.kind.plain_lora() || (experts && o.init_from.empty()), usage, "--kind",
-               "goes with --method lora, and not with --init-from");
+               "goes with --method lora or adamix, and not with --init-from");
 }
 
 void declare_optimisation(CLI::App& app, Options& o) {
@@ -159,10 +161,13 @@ void run(Options& o) {
   o.train.schedule = training::schedule_of_name(o.schedule);
   QUIVER_CHECK(o.init == "peft" || o.init == "mttl", usage, "--init", "'{}', expected peft or mttl", o.init);
   const bool full = o.method == "full";
-  const std::vector<std::string> methods{"lora", "poly", "full", "pemt-source", "pemt"};
+  std::vector<std::string> methods{"lora", "poly", "full", "pemt-source"};
+  const auto own = target_methods();
+  methods.insert(methods.end(), own.begin(), own.end());
+  const bool target = std::find(own.begin(), own.end(), o.method) != own.end();
   QUIVER_CHECK(std::find(methods.begin(), methods.end(), o.method) != methods.end(), usage, "--method",
                "'{}', expected {}", o.method, join(methods, ", "));
-  QUIVER_CHECK(o.settings.empty() || o.method == "pemt", usage, "--set", "goes with --method pemt");
+  QUIVER_CHECK(o.settings.empty() || target, usage, "--set", "goes with --method {}", join(own, ", "));
   QUIVER_CHECK(full || !o.library.empty(), usage, "train", "give --library DIR, which gets the experts");
   o.train.lora.init = o.init == "mttl" ? adapter::LoraOptions::Init::mttl : adapter::LoraOptions::Init::peft;
   o.train.shuffle = !o.no_shuffle;
@@ -178,11 +183,11 @@ void run(Options& o) {
   }
   const auto library =
       library::Library::open_or_create(o.library, o.model.model, loaded.model.fingerprint(), o.allow_other_base);
-  if (o.method == "pemt") {
-    const PemtRun run{
+  if (target) {
+    const TargetRun run{
         loaded,    library, tasks, o.train, o.settings, o.name, o.prompt_text, o.limit, o.validation_limit,
         o.replace, o.json};
-    return train_pemt_targets(run, progress);
+    return train_targets(o.method, run, progress);
   }
   if (o.method == "poly") {
     const SkillRun skills{loaded, library, tasks, o.train, o.name, o.limit, o.validation_limit, o.replace, o.json};
@@ -202,7 +207,7 @@ void run(Options& o) {
   }
   std::optional<adapter::Adapter> start;
   if (!o.init_from.empty()) {
-    start = adapter::read_peft(o.init_from);
+    start = adapter::for_new_task(adapter::read_peft(o.init_from));
     o.train.lora = start->options;
   }
   const training::TrainRequest request{loaded.model, library, o.train, progress, o.replace, start ? &*start : nullptr};
@@ -236,12 +241,11 @@ std::function<void()> declare_train(CLI::App& app) {
   app.add_option(
          "--method", o->method,
          "lora: experts; poly: skills that all tasks share (Poly, and MHR with --splits); full: every weight of "
-         "the model, in one run over all tasks; pemt-source, pemt: PEMT's two stages")
+         "the model, in one run over all tasks; pemt-source, pemt: PEMT's two stages; attempt: a prompt over source "
+         "prompts; mpt: one prompt for all tasks; adamix: copies of an adapter that become one; fusion: experts by an "
+         "attention at each site")
       ->capture_default_str();
-  app.add_option(
-      "--set", o->settings,
-      "--method pemt: sources=a,b,c gate=prompt-mean|correlation attention=live|once temperature=T "
-      "sparsity_weight=W sparsity_mask=true|false layer_norms=true|false experts=lora|bottleneck (repeatable)");
+  app.add_option("--set", o->settings, "KEY=VALUE, repeatable; of " + target_settings());
   app.add_option("--prompt-text", o->prompt_text,
                  "--method pemt: a text whose tokens' embeddings the prompt starts as");
   o->skills.declare(app);

@@ -41,4 +41,10 @@ class BindExperts {
   std::vector<at::Tensor> soft_prompts_;
 };
 
+/// The base model over prompts that begin with these vectors.
+inline BindExperts prompts_alone(std::vector<at::Tensor> soft_prompts) {
+  return {[](const PackedBatch&, const std::vector<std::size_t>&) { return std::unique_ptr<ExpertSource>(); },
+          std::move(soft_prompts)};
+}
+
 }  // namespace quiver::model

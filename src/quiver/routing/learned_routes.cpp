@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Routers that were trained, read from the library by name.
 #include "quiver/routing/learned_routes.h"
+
 #include "quiver/base/error.h"
+#include "quiver/routing/attempt.h"
+#include "quiver/routing/fusion.h"
 #include "quiver/routing/route_entry.h"
 #include "quiver/routing/saved_moa.h"
 #include "quiver/routing/saved_pemt.h"
@@ -104,13 +107,20 @@ std::unique_ptr<Router> moa_router(const SavedRouter& saved, const RouteSpec& sp
   return std::make_unique<MoaRouter>(inputs.bank, *inputs.model, shape, std::move(classifiers), options);
 }
 
+std::unique_ptr<Router> fusion_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it needs the base model, and none is given");
+  check_route(spec, {});
+  return std::make_unique<FusionRouter>(inputs.bank, read_fusion(saved, *inputs.model));
+}
+
 }  // namespace
 
 std::unique_ptr<Router> router_of(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
-  if (saved.kind == "pemt") {  // it has its sources with it
+  if (saved.kind == "pemt" || saved.kind == "attempt") {  // they have their sources with them
     QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it needs the base model, and none is given");
     check_route(spec, {});
-    return std::make_unique<PemtRouter>(*inputs.model, read_pemt(saved, *inputs.model));
+    if (saved.kind == "pemt") return std::make_unique<PemtRouter>(*inputs.model, read_pemt(saved, *inputs.model));
+    return std::make_unique<AttemptRouter>(*inputs.model, read_attempt(saved, *inputs.model));
   }
   QUIVER_CHECK(saved.experts == inputs.bank->names(), mismatch, "router " + saved.name,
                "it was trained over {} experts, the route has {}; choose them with --experts", saved.experts.size(),
@@ -119,8 +129,9 @@ std::unique_ptr<Router> router_of(const SavedRouter& saved, const RouteSpec& spe
   if (saved.kind == "weights") return weights_router(saved, spec, inputs);
   if (saved.kind == "xlora") return xlora_router(saved, spec, inputs);
   if (saved.kind == "moa") return moa_router(saved, spec, inputs);
+  if (saved.kind == "fusion") return fusion_router(saved, spec, inputs);
   fail(ErrorCode::unsupported, "router " + saved.name,
-       "kind '{}', this program applies gates, weights, xlora, moa and pemt", saved.kind);
+       "kind '{}', this program applies gates, weights, xlora, moa, fusion, attempt and pemt", saved.kind);
 }
 
 std::unique_ptr<Router> make_saved(const std::string& name, const RouteSpec& spec, const RouterInputs& inputs) {

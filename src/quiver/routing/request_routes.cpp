@@ -77,6 +77,18 @@ std::unique_ptr<Router> make_pemt(const RouteSpec& spec, const RouterInputs& inp
   return make_saved(spec.argument, spec, inputs);
 }
 
+std::unique_ptr<Router> make_attempt(const RouteSpec& spec, const RouterInputs& inputs) {
+  QUIVER_CHECK(!spec.argument.empty() && inputs.library, usage, "--route " + spec.text,
+               "expected attempt:NAME, a target that 'train --method attempt' left in the library");
+  return make_saved(spec.argument, spec, inputs);
+}
+
+std::unique_ptr<Router> make_fusion(const RouteSpec& spec, const RouterInputs& inputs) {
+  QUIVER_CHECK(!spec.argument.empty() && inputs.library, usage, "--route " + spec.text,
+               "expected fusion:NAME, what 'train --method fusion' left in the library");
+  return make_saved(spec.argument, spec, inputs);
+}
+
 std::unique_ptr<Router> make_learned(const RouteSpec& spec, const RouterInputs& inputs) {
   QUIVER_CHECK(!spec.argument.empty(), usage, "--route " + spec.text, "expected learned:NAME");
   return make_saved(spec.argument, spec, inputs);
@@ -97,6 +109,8 @@ std::vector<RouteEntry> request_routes() {
         "once per prompt, by a classifier of domains before each layer"},
        make_moa},
       {{"pemt", ":NAME", "a target task over source experts, gated by the prompt, on an encoder-decoder"}, make_pemt},
+      {{"attempt", ":NAME", "a prompt that each text's words mix from those of source tasks"}, make_attempt},
+      {{"fusion", ":NAME", "at each site, experts by a trained attention of the token's state"}, make_fusion},
       {{"learned", ":NAME", "a router that 'prepare' trained; its bare name does too"}, make_learned},
   };
 }

@@ -18,7 +18,7 @@ std::vector<RouteEntry> constant_routes();  ///< base, expert, mix, uniform, ora
 std::vector<RouteEntry> token_routes();     ///< arrow, spectr, seqr, average-activation, phatgoose
 std::vector<RouteEntry> skill_routes();     ///< poly
 std::vector<RouteEntry> merge_routes();     ///< merge:METHOD
-std::vector<RouteEntry> request_routes();   ///< auto, ariadne, lorauter, text, moa, pemt, learned
+std::vector<RouteEntry> request_routes();   ///< auto, ariadne, lorauter, text, moa, pemt, attempt, fusion, learned
 
 // What the options of several routes say.
 ops::Combine combine_of(const RouteSpec& spec, const std::string& fallback = "outputs");

@@ -143,6 +143,7 @@ TokenRouter::TokenRouter(std::shared_ptr<const adapter::Bank> bank, std::shared_
                          TokenMixOptions options)
     : bank_(std::move(bank)), scores_(std::move(scores)), options_(options) {
   QUIVER_CHECK(bank_->size() > 0, usage, "--route", "the library has no experts");
+  check_site_experts(*bank_, "by token");
 }
 
 std::unique_ptr<model::ExpertSource> TokenRouter::bind(const model::PackedBatch&) const {

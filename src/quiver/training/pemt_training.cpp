@@ -161,7 +161,9 @@ RoutedResult train_pemt(const RoutedTraining& training, routing::Pemt& pemt, con
     const auto now = assembly.with(over(shape, groups[0].values));
     return routing::bind_pemt(training.model, now, labels.size(), how.sparsity_weight > 0 ? &trace : nullptr);
   };
-  const auto extra = [&] { return trace.sparsity.defined() ? trace.sparsity * how.sparsity_weight : at::Tensor(); };
+  const auto extra = [&](const at::Tensor&) {
+    return trace.sparsity.defined() ? trace.sparsity * how.sparsity_weight : at::Tensor();
+  };
   const auto result = train_routed(training, groups, train, validation, start, extra);
   pemt = assembly.with(over(shape, groups[0].values.detach().clone()));
   return result;

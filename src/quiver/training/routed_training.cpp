@@ -24,7 +24,7 @@ using Clock = std::chrono::steady_clock;
 class Session {
  public:
   Session(const RoutedTraining& training, std::vector<ParameterGroup>& groups, const std::vector<RoutedRow>& train,
-          const std::vector<RoutedRow>& validation, const StartLabels& start, const std::function<at::Tensor()>& extra)
+          const std::vector<RoutedRow>& validation, const StartLabels& start, const ExtraLoss& extra)
       : t_(training), groups_(groups), train_(train), validation_(validation), start_(start), extra_(extra) {
     QUIVER_CHECK(!train.empty(), usage, t_.title, "no training rows");
     for (auto& group : groups_) {
@@ -96,7 +96,7 @@ class Session {
       sum += loss.item<double>();
       if (!c10::GradMode::is_enabled()) continue;
       if (extra_) {
-        if (const auto more = extra_(); more.defined())
+        if (const auto more = extra_(pass.hidden); more.defined())
           loss = loss + more * (static_cast<double>(portion.size()) / static_cast<double>(rows.size()));
       }
       QUIVER_CHECK(loss.requires_grad(), mismatch, t_.title, "nothing in the batch depends on what is trained");
@@ -163,7 +163,7 @@ class Session {
   const std::vector<RoutedRow>& train_;
   const std::vector<RoutedRow>& validation_;
   const StartLabels& start_;
-  const std::function<at::Tensor()>& extra_;
+  const ExtraLoss& extra_;
   std::vector<AdamW> optimizers_;
   std::int64_t steps_per_epoch_ = 0, total_ = 0, epoch_ = -1;
   std::vector<std::vector<std::size_t>> batches_;
@@ -175,14 +175,14 @@ class Session {
 
 RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
-                          const StartLabels& start, const std::function<at::Tensor()>& extra) {
+                          const StartLabels& start, const ExtraLoss& extra) {
   check(training.options);
   return Session(training, groups, train, validation, start, extra).run();
 }
 
 RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
-                          const BindLabels& bind, const std::function<at::Tensor()>& extra) {
+                          const BindLabels& bind, const ExtraLoss& extra) {
   const StartLabels start = [&bind](const std::vector<std::int64_t>& labels) {
     return model::BindExperts([&bind, labels](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
       return bind(batch, labels);

@@ -52,14 +52,18 @@ struct RoutedResult {
   double first_validation = 0.0, validation_loss = 0.0;  ///< NaN without validation rows
 };
 
-/// Minimises the mean cross-entropy of the rows' target tokens plus `extra` (may be null), a loss of the batch that the
-/// last call of `bind` served (balance, entropy). Each group has its own AdamW and clipping. Afterwards the groups hold
-/// the weights with the least validation loss, or the last ones where there are no validation rows.
+/// A loss (balance, entropy) of the rows that the last call of `bind` served, whose answers' states are `hidden`, as
+/// model::answer_pass has them; undefined: none.
+using ExtraLoss = std::function<at::Tensor(const at::Tensor& hidden)>;
+
+/// Minimises the mean cross-entropy of the rows' target tokens plus `extra` (may be null), weighted by the rows' share
+/// of the batch. Each group has its own AdamW and clipping. Afterwards the groups hold the weights with the least
+/// validation loss, or the last ones where there are no validation rows.
 RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
-                          const BindLabels& bind, const std::function<at::Tensor()>& extra = nullptr);
+                          const BindLabels& bind, const ExtraLoss& extra = nullptr);
 RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
-                          const StartLabels& start, const std::function<at::Tensor()>& extra = nullptr);
+                          const StartLabels& start, const ExtraLoss& extra = nullptr);
 
 }  // namespace quiver::training

@@ -93,7 +93,8 @@ SavedRouter train_gates(const RoutedTraining& t, const std::shared_ptr<const ada
     router = std::make_unique<routing::TokenRouter>(bank, watched, o.mix);
     return router->bind(batch);
   };
-  const auto result = train_routed(t, groups, rows.train, rows.validation, bind, [&] { return watched->take(); });
+  const auto result =
+      train_routed(t, groups, rows.train, rows.validation, bind, [&](const at::Tensor&) { return watched->take(); });
   const c10::AutoGradMode no_gradient(false);
   SavedRouter out;
   out.kind = "gates";

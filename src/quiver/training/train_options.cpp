@@ -64,14 +64,16 @@ nlohmann::json to_json(const data::JoinOptions& j) {
 nlohmann::json to_json(const adapter::KindOptions& k) {
   nlohmann::json kinds = nlohmann::json::array();
   for (const auto kind : k.kinds) kinds.push_back(adapter::kind_name(kind));
-  return {{"kinds", kinds},
-          {"width", k.width},
-          {"nonlinearity", static_cast<int>(k.nonlinearity)},
-          {"scale", k.scale},
-          {"prompt_tokens", k.prompt_tokens},
-          {"prefix_hidden", k.prefix_hidden},
-          {"products", k.products},
-          {"targets", k.targets}};
+  nlohmann::json out{{"kinds", kinds},
+                     {"width", k.width},
+                     {"nonlinearity", static_cast<int>(k.nonlinearity)},
+                     {"scale", k.scale},
+                     {"prompt_tokens", k.prompt_tokens},
+                     {"prefix_hidden", k.prefix_hidden},
+                     {"products", k.products},
+                     {"targets", k.targets}};
+  if (k.kinds.contains(adapter::Kind::mpt)) out["prompt_rank"] = k.prompt_rank;
+  return out;
 }
 
 std::string signature_options(std::int64_t rows, const data::JoinOptions& join) {

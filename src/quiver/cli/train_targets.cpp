@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/cli/train_targets.h"
+
+#include <array>
+#include <cstdio>
+
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+#include "quiver/cli/task_rows.h"
+
+namespace quiver::cli {
+namespace {
+
+struct Method {
+  const char* name;
+  const char* settings;  ///< KEY=VALUES, parted by spaces, as help shows them
+  Learn learn;
+};
+
+const std::array<Method, 5> kMethods{{
+    {"pemt",
+     "sources=a,b,c gate=prompt-mean|correlation attention=live|once temperature=T sparsity_weight=W "
+     "sparsity_mask=true|false layer_norms=true|false experts=lora|bottleneck",
+     learn_pemt},
+    {"attempt", "sources=a,b,c width=N temperature=T attention_rate=R norm=true|false", learn_attempt},
+    {"mpt", "", learn_mpt},
+    {"adamix", "copies=N share=second|first|none consistency=C", learn_adamix},
+    {"fusion", "sources=a,b,c temperature=T regularisation=R", learn_fusion},
+}};
+
+std::vector<std::string> keys_of(const Method& method) {
+  std::vector<std::string> out;
+  for (const auto& setting : split(method.settings, ' ')) {
+    if (!setting.empty()) out.push_back(setting.substr(0, setting.find('=')));
+  }
+  return out;
+}
+
+/// --set key=value as the options of a route, which are read alike.
+routing::RouteSpec spec_of(const Method& method, const std::vector<std::string>& settings) {
+  routing::RouteSpec out;
+  out.text = out.name = method.name;
+  for (const auto& setting : settings) {
+    const auto at = setting.find('=');
+    QUIVER_CHECK(at != std::string::npos && at > 0, usage, "--set " + setting, "expected KEY=VALUE");
+    out.options.emplace_back(setting.substr(0, at), setting.substr(at + 1));
+  }
+  out.check_options(keys_of(method));
+  return out;
+}
+
+std::vector<Target> targets_of(const TargetRun& run) {
+  std::vector<Target> out;
+  for (const auto& task : run.tasks) {
+    if (run.name.empty() || out.empty()) out.push_back({run.name.empty() ? task.name : run.name, {}, {}, {}});
+    out.back().tasks.push_back(task);
+  }
+  const auto rows = [&](const Target& target, data::Split split, std::int64_t limit) {
+    return labelled_rows(target.tasks, split, limit, run.options.join, *run.loaded.text.tokenizer);
+  };
+  for (auto& target : out) {
+    library::check_expert_name(target.name);
+    target.train = rows(target, data::Split::train, run.limit);
+    target.validation = rows(target, data::Split::validation, run.validation_limit);
+  }
+  return out;
+}
+
+nlohmann::json figures(const training::RoutedResult& result) {
+  return {{"steps", result.steps},
+          {"best_step", result.best_step},
+          {"tokens", result.tokens},
+          {"seconds", result.seconds},
+          {"train_loss", number_or_null(result.train_loss)},
+          {"first_validation_loss", number_or_null(result.first_validation)},
+          {"validation_loss", number_or_null(result.validation_loss)}};
+}
+
+void keep(const TargetRun& run, const std::string& method, const Target& target, Learned& learned) {
+  nlohmann::json training{{"method", method}, {"options", training::to_json(run.options)}, {"settings", run.settings}};
+  std::vector<std::string> tasks;
+  for (const auto& task : target.tasks) tasks.push_back(task.name);
+  training["tasks"] = tasks;
+  training.update(figures(learned.result));
+  if (learned.more.is_object()) training.update(learned.more);
+  if (learned.router) {
+    learned.router->training = training;
+    return routing::save_router(run.library, *learned.router);
+  }
+  library::ExpertInfo info;
+  info.name = target.name;
+  info.tasks = tasks;
+  info.base_fingerprint = run.loaded.model.fingerprint();
+  info.training = training;
+  run.library.save(info, *learned.expert, run.replace);
+}
+
+void report(const TargetRun& run, const std::string& method, const Target& target, const Learned& learned) {
+  const auto& r = learned.result;
+  if (run.json) {
+    auto out = figures(r);
+    out[learned.router ? "router" : "expert"] = target.name;
+    out["method"] = method;
+    if (learned.more.is_object()) out.update(learned.more);
+    return print_json(out);
+  }
+  std::printf("%-32s %5lld steps  train %.3f  validation %.3f (%.3f before)   apply with --route %s:%s\n%s",
+              target.name.c_str(), static_cast<long long>(r.steps), r.train_loss, r.validation_loss, r.first_validation,
+              learned.router ? method.c_str() : "expert", target.name.c_str(), learned.table.c_str());
+  std::fflush(stdout);
+}
+
+void refuse_taken(const TargetRun& run, const Target& target) {
+  const bool router = routing::has_router(run.library, target.name), expert = run.library.contains(target.name);
+  QUIVER_CHECK(run.replace || (!router && !expert), usage, (router ? "router " : "expert ") + target.name,
+               "the library has one of that name; choose another --name, or --replace it");
+}
+
+}  // namespace
+
+std::vector<std::string> target_methods() {
+  std::vector<std::string> out;
+  for (const auto& method : kMethods) out.emplace_back(method.name);
+  return out;
+}
+
+std::string target_settings() {
+  std::vector<std::string> out;
+  for (const auto& method : kMethods) {
+    if (*method.settings) out.push_back(fmt::format("{}: {}", method.name, method.settings));
+  }
+  return join(out, "; ");
+}
+
+adapter::Bank sources_of(const TargetRun& run, const routing::RouteSpec& settings) {
+  const auto names = split(settings.find("sources").value_or(""), ',');
+  QUIVER_CHECK(!names.empty() && !names[0].empty(), usage, "--set sources", "missing: experts of the library, a,b,c");
+  adapter::Bank bank(run.loaded.model);
+  for (const auto& name : names) bank.add(name, run.library.load(name));
+  return bank;
+}
+
+void train_targets(const std::string& method, const TargetRun& run, Progress& progress) {
+  const auto found = std::find_if(kMethods.begin(), kMethods.end(), [&](const auto& m) { return method == m.name; });
+  QUIVER_CHECK(found != kMethods.end(), usage, "--method", "'{}', expected {}", method, join(target_methods(), ", "));
+  const auto settings = spec_of(*found, run.settings);
+  const auto targets = targets_of(run);
+  for (const auto& target : targets) refuse_taken(run, target);
+  for (const auto& target : targets) {
+    auto learned = found->learn(run, settings, target, progress);
+    keep(run, method, target, learned);
+    report(run, method, target, learned);
+  }
+}
+
+}  // namespace quiver::cli
