@@ -10,11 +10,13 @@
 #include "quiver/adapter/kinds.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
+#include "quiver/model/generate.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/saved_pemt.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/training/pemt_training.h"
 #include "quiver/training/row_loss.h"
+#include "quiver/training/training_source.h"
 
 namespace quiver {
 namespace {
@@ -237,9 +239,106 @@ TEST_P(PemtTrained, LearnsKeepsItsSourcesAndIsReadAgain) {
 INSTANTIATE_TEST_SUITE_P(Sources, PemtTrained, testing::Bool(),
                          [](const auto& p) { return p.param ? "bottlenecks" : "factors"; });
 
-TEST(Pemt, NeedsAnEncoder) {
-  const auto model = model::load_model(golden("llama_untied"), at::kFloat);
-  EXPECT_THROW(routing::bind_pemt(model, {}, 1), Error);
+/// What a site reads, on its way through.
+class Watching : public model::PassingOn {
+ public:
+  Watching(model::ExpertSource* source, std::map<std::int64_t, at::Tensor>& seen) : PassingOn(source), seen_(seen) {}
+  std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
+    for (const auto& site : sites) seen_[site.site] = x;
+    return PassingOn::at(sites, x);
+  }
+
+ private:
+  std::map<std::int64_t, at::Tensor>& seen_;
+};
+
+class PemtWithoutEncoder : public testing::Test {
+ protected:
+  PemtWithoutEncoder() {
+    auto sources = adapter::Bank(model_);
+    for (std::uint64_t k = 0; k < 2; ++k) {
+      adapter::KindOptions kinds;
+      kinds.kinds = {adapter::Kind::lora, adapter::Kind::prompt};
+      kinds.prompt_tokens = 3;
+      auto own = adapter::make_adapter(model_, {.rank = 2, .targets = {"down_proj"}}, kinds, k);
+      at::manual_seed(k);
+      for (auto& [site, f] : own.sites) f.b = at::randn_like(f.b) * 0.3;
+      sources.add("s" + std::to_string(k), own);
+    }
+    how_.width = 3;
+    how_.prompt_tokens = 4;
+    pemt_ = training::start_pemt(model_, sources, how_, 1);
+    for (auto& [site, gate] : pemt_.gates) gate = at::randn_like(gate);
+  }
+  at::Tensor hidden(const model::BindExperts& bind) const {
+    const c10::AutoGradMode no_gradient(false);
+    std::vector<training::WeightedRow> weighted;
+    for (const auto& row : rows_) weighted.push_back({&row.row, 1.0});
+    return model::answer_pass(model_, training::answer_rows(weighted), bind).hidden;
+  }
+
+  model::LanguageModel model_ = model::load_model(golden("llama_untied"), at::kFloat);
+  std::vector<training::RoutedRow> rows_{{{{10, 20, 30, 5, 40, 41}, 4, 1.0, 0}, 0},
+                                         {{{11, 21, 7, 42, 43}, 3, 1.0, 0}, 0}};
+  training::PemtTraining how_;
+  routing::Pemt pemt_;
+};
+
+TEST_F(PemtWithoutEncoder, GatesComeOfWhatTheSiteReadsAtThePrompt) {
+  const c10::AutoGradMode no_gradient(false);
+  routing::PemtTrace trace;
+  const auto bind = routing::bind_pemt(model_, pemt_, 1, &trace);
+  const std::vector<std::int32_t> ids{5, 9};
+  const auto batch = model::pack({{ids, nullptr, true, bind.soft_prompt(0)}});
+  const auto source = bind(batch, {0});
+  std::map<std::int64_t, at::Tensor> seen;
+  Watching watching(source.get(), seen);
+  model_.forward(batch, &watching);
+  ASSERT_EQ(trace.gates.size(), 2u);
+  for (const auto& [site, gates] : trace.gates) {
+    const auto mean = seen.at(site).narrow(0, 0, 4).mean(0);
+    EXPECT_LT((gates[0] - mean.matmul(pemt_.gates.at(site)).softmax(0)).abs().max().item<double>(), 1e-6);
+    EXPECT_GT((gates[0] - 0.5).abs().max().item<double>(), 1e-3);  // not the start's
+  }
+}
+
+TEST_F(PemtWithoutEncoder, FoldedItIsOneAdapterThatDoesTheSame) {
+  auto bank = std::make_shared<adapter::Bank>(model_);
+  bank->add("folded", routing::folded(model_, pemt_));
+  const auto one = training::bind_training_rows(bank, std::vector<training::TrainingRow>(rows_.size()), 0.0);
+  EXPECT_LT(distance(hidden(one), hidden(routing::bind_pemt(model_, pemt_, rows_.size()))), 1e-5);
+  EXPECT_THROW(routing::folded(model::load_model(golden("t5/v10"), at::kFloat), pemt_), Error);
+}
+
+TEST_F(PemtWithoutEncoder, AnswersGoOnFromTheirPromptsGates) {
+  const c10::AutoGradMode no_gradient(false);
+  model::GenerateOptions options;
+  options.max_new_tokens = 5;
+  options.sampling.temperature = 0;
+  const std::vector<std::vector<std::int32_t>> prompts{{10, 20, 30, 5}, {11, 21}};
+  const auto answers = model::generate(model_, prompts, options, routing::bind_pemt(model_, pemt_, 2));
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    auto ids = prompts[i];
+    for (const auto expected : answers[i]) {
+      const auto bind = routing::bind_pemt(model_, pemt_, 1);
+      const auto batch = model::pack({{ids, nullptr, true, bind.soft_prompt(0)}});
+      const auto states = model_.forward(batch, bind(batch, {0}).get());
+      const auto next = model_.logits(states.narrow(0, states.size(0) - 1, 1)).argmax().item<std::int32_t>();
+      EXPECT_EQ(next, expected);
+      ids.push_back(next);
+    }
+  }
+}
+
+TEST_F(PemtWithoutEncoder, Learns) {
+  training::TrainOptions options;
+  options.max_steps = 60;
+  options.learning_rate = 2e-2;
+  SilentProgress progress;
+  const auto before = pemt_.gates.begin()->second.clone();
+  const auto result = training::train_pemt({model_, options, progress, "test"}, pemt_, how_, rows_, rows_);
+  EXPECT_LT(result.validation_loss, 0.7 * result.first_validation);
+  EXPECT_FALSE(at::equal(pemt_.gates.begin()->second, before));
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ struct Method {
 const std::array<Method, 5> kMethods{{
     {"pemt",
      "sources=a,b,c gate=prompt-mean|correlation attention=live|once temperature=T sparsity_weight=W "
-     "sparsity_mask=true|false layer_norms=true|false experts=lora|bottleneck",
+     "sparsity_mask=true|false layer_norms=true|false experts=lora|bottleneck fold=true|false",
      learn_pemt},
     {"attempt", "sources=a,b,c width=N temperature=T attention_rate=R norm=true|false", learn_attempt},
     {"mpt", "", learn_mpt},
@@ -77,7 +77,9 @@ nlohmann::json figures(const training::RoutedResult& result) {
 }
 
 void keep(const TargetRun& run, const std::string& method, const Target& target, Learned& learned) {
-  nlohmann::json training{{"method", method}, {"options", training::to_json(run.options)}, {"settings", run.settings}};
+  auto options = run.options;
+  if (!learned.kinds.empty()) options.kind.kinds = learned.kinds;
+  nlohmann::json training{{"method", method}, {"options", training::to_json(options)}, {"settings", run.settings}};
   std::vector<std::string> tasks;
   for (const auto& task : target.tasks) tasks.push_back(task.name);
   training["tasks"] = tasks;
@@ -85,8 +87,9 @@ void keep(const TargetRun& run, const std::string& method, const Target& target,
   if (learned.more.is_object()) training.update(learned.more);
   if (learned.router) {
     learned.router->training = training;
-    return routing::save_router(run.library, *learned.router);
+    routing::save_router(run.library, *learned.router);
   }
+  if (!learned.expert) return;
   library::ExpertInfo info;
   info.name = target.name;
   info.tasks = tasks;

@@ -34,7 +34,8 @@ struct Target {
 struct Learned {
   training::RoutedResult result;
   std::optional<routing::SavedRouter> router;
-  std::optional<adapter::Adapter> expert;  ///< in place of a router
+  std::optional<adapter::Adapter> expert;  ///< in place of a router, or the same as one adapter
+  std::set<adapter::Kind> kinds;           ///< of the expert; empty: those of run.options
   nlohmann::json more = nullptr;           ///< figures for training and --json
   std::string table;                       ///< printed after the line of figures
 };

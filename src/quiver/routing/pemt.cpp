@@ -8,6 +8,7 @@
 #include <ATen/ops/mv.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
 
@@ -16,7 +17,9 @@ namespace {
 
 /// What the passes over the same texts share.
 struct Texts {
-  at::Tensor prompt;                ///< P^, [m, D]
+  at::Tensor prompt;  ///< P^, [m, D]
+  /// By text and site, without an encoder: g [K] of the pass that read the prompt, for those that go on from its cache.
+  std::vector<std::map<std::int64_t, at::Tensor>> gates;
   std::vector<at::Tensor> encoded;  ///< by text: mean of the encoder's final states at the prompt's positions, [D]
 };
 
@@ -57,9 +60,12 @@ class PemtSource : public model::ExpertSource {
   }
 
  private:
+  bool two_stacks() const { return model_.config().encoder_decoder(); }
   bool in_encoder(std::int64_t site) const {
-    return model_.sites()[static_cast<std::size_t>(site)].layer < model_.config().encoder_layers;
+    return two_stacks() && model_.sites()[static_cast<std::size_t>(site)].layer < model_.config().encoder_layers;
   }
+  /// True where a site's tokens include the prompt's positions.
+  bool sees_prompt(std::int64_t site) const { return !two_stacks() || in_encoder(site); }
 
   /// [m, width] of row i's positions of the prompt.
   at::Tensor at_prompt(const at::Tensor& x, std::size_t i) const {
@@ -68,7 +74,7 @@ class PemtSource : public model::ExpertSource {
 
   /// In a pass over prompts the first map of the decoder reads the encoder's final states.
   void keep_encoded(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) {
-    if (batch_.part != model::Part::prompt || in_encoder(sites.front().site)) return;
+    if (!two_stacks() || batch_.part != model::Part::prompt || in_encoder(sites.front().site)) return;
     for (std::size_t i = 0; i < texts_.size(); ++i) {
       auto& own = shared_->encoded[texts_[i]];
       if (!own.defined()) own = at_prompt(x, i).mean(0);
@@ -77,6 +83,7 @@ class PemtSource : public model::ExpertSource {
 
   /// g of each row, [N, K].
   at::Tensor gates(const at::Tensor& gate, std::int64_t site, const at::Tensor& x) const {
+    if (!two_stacks() && pemt_.options.gate == PemtOptions::Gate::prompt_mean) return task_gates(gate, site, x);
     std::vector<at::Tensor> means;
     for (std::size_t i = 0; i < texts_.size(); ++i) {
       if (pemt_.options.gate == PemtOptions::Gate::correlation) {
@@ -87,6 +94,19 @@ class PemtSource : public model::ExpertSource {
       }
     }
     return (at::mm(at::stack(means, 0).to(at::kFloat), gate) / pemt_.options.temperature).softmax(1);
+  }
+
+  /// Without an encoder: formed where the prompt is read, and kept for passes that go on from its cache.
+  at::Tensor task_gates(const at::Tensor& gate, std::int64_t site, const at::Tensor& x) const {
+    std::vector<at::Tensor> out;
+    for (std::size_t i = 0; i < texts_.size(); ++i) {
+      auto& kept = shared_->gates[texts_[i]][site];
+      if (batch_.rows[i].soft > 0)
+        kept = (at::mv(gate.t(), at_prompt(x, i).mean(0).to(at::kFloat)) / pemt_.options.temperature).softmax(0);
+      QUIVER_CHECK(kept.defined(), mismatch, "pemt", "a text came before its prompt");
+      out.push_back(kept);
+    }
+    return at::stack(out, 0);
   }
 
   /// Every token under all sources by its row's gates, and under the target.
@@ -143,7 +163,7 @@ class PemtSource : public model::ExpertSource {
 
   /// The tokens that sparsity counts.
   at::Tensor counted(const at::Tensor& x, std::int64_t site) const {
-    if (!pemt_.options.mask_prompt || !in_encoder(site)) return x;
+    if (!pemt_.options.mask_prompt || !sees_prompt(site)) return x;
     std::vector<at::Tensor> rows;
     for (const auto& row : batch_.rows) rows.push_back(x.narrow(0, row.begin + row.soft, row.count - row.soft));
     return at::cat(rows, 0);
@@ -167,16 +187,63 @@ at::Tensor guided_prompt(const at::Tensor& prompt, const std::vector<at::Tensor>
 }
 
 model::BindExperts bind_pemt(const model::LanguageModel& model, const Pemt& pemt, std::size_t texts, PemtTrace* trace) {
-  QUIVER_CHECK(model.config().encoder_decoder(), unsupported, "pemt",
-               "its gates read the encoder's states, and the base model has no encoder");
   auto shared = std::make_shared<Texts>();
   shared->prompt = pemt.options.live ? guided_prompt(pemt.prompt, pemt.source_prompts) : pemt.prompt;
   shared->encoded.resize(texts);
+  shared->gates.resize(texts);
   const auto bind = [&model, pemt, shared, trace](const model::PackedBatch& batch,
                                                   const std::vector<std::size_t>& requests) {
     return std::make_unique<PemtSource>(model, pemt, batch, requests, shared, trace);
   };
   return {bind, std::vector<at::Tensor>(texts, shared->prompt)};
+}
+
+namespace {
+
+/// g [K] by site, of a model whose gates no text changes.
+std::map<std::int64_t, at::Tensor> gates_of_task(const model::LanguageModel& model, const Pemt& pemt) {
+  const c10::AutoGradMode no_gradient(false);
+  PemtTrace trace;
+  const auto bind = bind_pemt(model, pemt, 1, &trace);
+  const std::vector<std::int32_t> any{0};
+  const auto batch = model::pack({{any, nullptr, true, bind.soft_prompt(0)}});
+  const auto source = bind(batch, {0});
+  model.forward(batch, source.get());
+  std::map<std::int64_t, at::Tensor> out;
+  for (const auto& [site, gates] : trace.gates) out[site] = gates[0];
+  return out;
+}
+
+}  // namespace
+
+adapter::Adapter folded(const model::LanguageModel& model, const Pemt& pemt) {
+  QUIVER_CHECK(!model.config().encoder_decoder(), unsupported, "pemt",
+               "an encoder-decoder's gates depend on the text, and no single adapter does what they do");
+  const auto target = static_cast<std::size_t>(pemt.sources());
+  adapter::Adapter out;
+  for (const auto& [number, gates] : gates_of_task(model, pemt)) {
+    const auto& place = model.sites()[static_cast<std::size_t>(number)].name;
+    const auto& site = pemt.bank->site(number);
+    std::vector<at::Tensor> a, b;
+    for (std::size_t k = 0; k < target; ++k) {
+      const auto& f = site.experts[k];
+      QUIVER_CHECK(f.a.defined(), unsupported, "pemt", "source '{}' has no factors at {}", pemt.bank->names()[k],
+                   place);
+      a.push_back(f.a);
+      b.push_back(f.b * (f.scale * gates[static_cast<std::int64_t>(k)].item<double>()));
+    }
+    out.sites[place] = {at::cat(a, 0), at::cat(b, 1), 1.0};
+    out.options.rank = out.sites[place].a.size(0);
+    out.options.alpha = static_cast<double>(out.options.rank);
+    if (!site.extras.empty() && !site.extras[target].empty()) out.extras[place] = site.extras[target];
+  }
+  for (std::size_t n = 0; n < model.norms().size(); ++n) {
+    const auto weight = pemt.bank->norm(pemt.sources(), static_cast<std::int64_t>(n));
+    if (weight.defined()) out.norms[model.norms()[n].name] = weight;
+  }
+  out.soft_prompt = pemt.options.live ? guided_prompt(pemt.prompt, pemt.source_prompts) : pemt.prompt;
+  adapter::for_each_tensor(out, [](at::Tensor& t) { t = t.detach(); });
+  return out;
 }
 
 }  // namespace quiver::routing

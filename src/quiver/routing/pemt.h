@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// PEMT's second stage (arXiv 2402.15082): a target task over frozen source experts, on an encoder-decoder.
+// PEMT's second stage (arXiv 2402.15082): a target task over frozen source experts.
 //
 //   prompt   P^ = P + sum_k softmax_rows(P P_k^T) P_k, read before the text; P the target's, P_k the sources'
 //   gate     at each gated site l: g_l = softmax(mean over the prompt's positions of h G_l / temperature) for each
 //   text,
-//            h what the site reads in the encoder, the encoder's final states in the decoder; `correlation`: h = P^
+//            h what the site reads in the encoder, the encoder's final states in the decoder; `correlation`: h = P^.
+//            Without an encoder h is what the site reads at the prompt's positions, which come before the text and
+//            cannot see it: the gates are the task's, alike for all its texts, and `folded` makes the target one
+//            adapter
 //   site     y_l = W u + sum_k g_lk s_k B_lk A_lk u, then the target's bottleneck: z_l = y_l + Up f(Down y_l)
 //   loss     sparsity = mean over l of sum_k mean over texts of g_lk (1 - c_lk),  c_lk = mean over tokens of
 //            cos(z_l, B_lk A_lk u)
@@ -29,7 +32,7 @@ struct PemtOptions {
   Gate gate = Gate::prompt_mean;
   double temperature = 1.0;
   bool live = true;  ///< the prompt attends to the sources' at every pass; false: `prompt` is what is read
-  /// Sparsity counts the encoder's tokens of text alone, not those of the prompt.
+  /// Sparsity counts tokens of text alone, not those of the prompt.
   bool mask_prompt = false;
 };
 
@@ -57,5 +60,10 @@ struct PemtTrace {
 /// follow, each text's prompt and answer once, and must outlive them.
 model::BindExperts bind_pemt(const model::LanguageModel& model, const Pemt& pemt, std::size_t texts,
                              PemtTrace* trace = nullptr);
+
+/// The target with its gates taken in: an adapter whose factors are those of all sources side by side, each by its
+/// gate, and all else the target's. Exact. Throws Error{unsupported} on an encoder-decoder, whose gates depend on the
+/// text unless they are by correlation, and where sources are not factors.
+adapter::Adapter folded(const model::LanguageModel& model, const Pemt& pemt);
 
 }  // namespace quiver::routing

@@ -108,7 +108,7 @@ std::vector<RouteEntry> request_routes() {
       {{"moa", ":vote=own|first|majority|sum,abstain=P",
         "once per prompt, by a classifier of domains before each layer"},
        make_moa},
-      {{"pemt", ":NAME", "a target task over source experts, gated by the prompt, on an encoder-decoder"}, make_pemt},
+      {{"pemt", ":NAME", "a target task over source experts, gated by the prompt"}, make_pemt},
       {{"attempt", ":NAME", "a prompt that each text's words mix from those of source tasks"}, make_attempt},
       {{"fusion", ":NAME", "at each site, experts by a trained attention of the token's state"}, make_fusion},
       {{"learned", ":NAME", "a router that 'prepare' trained; its bare name does too"}, make_learned},

@@ -126,8 +126,8 @@ routing::Pemt start_pemt(const model::LanguageModel& model, const adapter::Bank&
     for (std::size_t k = 0; k < count; ++k) all = all && applies(sources, static_cast<std::int64_t>(s), k);
     if (!all) continue;
     kinds.targets.push_back(site.name);
-    const bool reads_site =
-        how.options.gate == routing::PemtOptions::Gate::prompt_mean && site.layer < model.config().encoder_layers;
+    const bool reads_site = how.options.gate == routing::PemtOptions::Gate::prompt_mean &&
+                            (!model.config().encoder_decoder() || site.layer < model.config().encoder_layers);
     target.gates[static_cast<std::int64_t>(s)] =
         at::zeros({reads_site ? site.in : model.config().hidden, sources.size()}, at::kFloat);
   }
