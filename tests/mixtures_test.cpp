@@ -15,6 +15,7 @@
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/training/adamix.h"
 #include "quiver/training/fusion_training.h"
+#include "quiver/training/moa_training.h"
 #include "quiver/training/prompt_training.h"
 #include "quiver/training/row_loss.h"
 
@@ -235,6 +236,43 @@ TEST_F(Mixtures, AdaMixOfOneCopyAgreesWithItself) {
     losses[with] = result.validation_loss;
   }
   EXPECT_NEAR(losses[0], losses[1], 1e-5);  // two passes of one copy never differ
+}
+
+/// Experts and classifiers learn; without L_cls the experts are those of L_LM alone, and the classifiers stay at 0.
+TEST_F(Mixtures, MoaTrainsExpertsAndClassifiersTogether) {
+  for (std::size_t n = 0; n < rows_.size(); ++n) {
+    rows_[n].label = static_cast<std::int64_t>(n % 2);
+    rows_[n].row.target_begin = 2;
+  }
+  std::vector<std::vector<at::Tensor>> factors;
+  for (const double eta : {1.0, 0.0}) {
+    std::vector<adapter::Adapter> experts;
+    for (std::uint64_t e = 0; e < 2; ++e) experts.push_back(adapter::make_adapter(model_, {.rank = 2}, {}, e));
+    routing::Classifiers classifiers;
+    training::MoaTraining how;
+    how.eta = eta;
+    how.classifier_learning_rate = 0.05;
+    const auto result = training::train_moa(training(), experts, classifiers, how, rows_, rows_);
+    EXPECT_LT(result.validation_loss, 0.9 * result.first_validation);
+    auto& own = factors.emplace_back();
+    for (const auto& expert : experts) own.push_back(expert.sites.begin()->second.b);
+    ASSERT_EQ(classifiers.size(), 2u);  // layers
+    const bool zero = classifiers.at(1).weights[0].abs().max().item<double>() == 0;
+    EXPECT_EQ(zero, eta == 0.0);
+    if (zero) continue;
+    // Read as a router, each prompt goes to its domain.
+    auto bank = std::make_shared<adapter::Bank>(model_);
+    for (std::size_t e = 0; e < 2; ++e) bank->add("e" + std::to_string(e), experts[e]);
+    const routing::MoaRouter router(bank, model_, how.shape, classifiers, {});
+    std::vector<routing::Request> requests;
+    for (const auto& row : rows_) requests.push_back({"", {row.row.ids.begin(), row.row.ids.begin() + 2}});
+    const auto decisions = router.decide(requests);
+    for (std::size_t n = 0; n < rows_.size(); ++n) EXPECT_EQ(decisions[n].elsewhere, rows_[n].label) << n;
+  }
+  EXPECT_FALSE(at::equal(factors[0][0], factors[1][0]));  // L_cls reaches the experts
+  std::vector<adapter::Adapter> none;
+  routing::Classifiers classifiers;
+  EXPECT_THROW(training::train_moa(training(), none, classifiers, {}, rows_, rows_), Error);
 }
 
 TEST_F(Mixtures, TaskPromptsLearnTogetherAndStartANewTask) {

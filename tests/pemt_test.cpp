@@ -302,6 +302,11 @@ TEST_F(PemtWithoutEncoder, GatesComeOfWhatTheSiteReadsAtThePrompt) {
   }
 }
 
+/// Its mixes number the sources and the target, whatever library it is used beside.
+TEST_F(PemtWithoutEncoder, NamesItsOwnExperts) {
+  EXPECT_EQ(routing::PemtRouter(model_, pemt_).own_experts(), (std::vector<std::string>{"s0", "s1", "target"}));
+}
+
 TEST_F(PemtWithoutEncoder, FoldedItIsOneAdapterThatDoesTheSame) {
   auto bank = std::make_shared<adapter::Bank>(model_);
   bank->add("folded", routing::folded(model_, pemt_));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 #include <ctime>
+#include <set>
 #include <sstream>
 
 #include "quiver/base/error.h"
@@ -109,12 +110,14 @@ class Run {
     }
   }
 
-  /// The last route that mixes experts per token, on one test prompt of each of the first tasks.
+  /// The last route that chooses among experts, on one test prompt of each of the first tasks.
   void add_traces() {
     if (experts_.bank->size() == 0) return;
+    static const std::set<std::string> shown{"arrow",     "spectr", "seqr", "average-activation",
+                                             "phatgoose", "auto",   "moa",  "pemt"};
     std::size_t chosen = routers_.size();
     for (std::size_t r = 0; r < routers_.size(); ++r) {
-      if (routing::parse_route(o_.routes[r]).name == "arrow") chosen = r;
+      if (shown.contains(routing::parse_route(o_.routes[r]).name)) chosen = r;
     }
     if (chosen == routers_.size()) return;
     for (std::size_t t = 0; t < tasks_.size() && static_cast<std::int64_t>(report_.traces.size()) < o_.traces; ++t) {

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// quiver train --method adamix: copies of an adapter that become one; --method fusion: experts of the library by an
-// attention at each site.
+// quiver train --method adamix: copies of an adapter that become one; --method moa: experts with the classifiers that
+// choose among them; --method fusion: experts of the library by an attention at each site.
+#include <algorithm>
+
+#include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/cli/train_targets.h"
 #include "quiver/routing/route_entry.h"
+#include "quiver/routing/saved_moa.h"
 #include "quiver/training/adamix.h"
 #include "quiver/training/fusion_training.h"
+#include "quiver/training/moa_training.h"
 
 namespace quiver::cli {
 
@@ -23,7 +28,45 @@ Learned learn_adamix(const TargetRun& run, const routing::RouteSpec& settings, c
   };
   const training::RoutedTraining training{run.loaded.model, run.options, progress, "adamix " + target.name};
   Learned out;
-  out.expert = training::train_adamix(training, how, start, target.train, target.validation, out.result);
+  auto expert = training::train_adamix(training, how, start, target.train, target.validation, out.result);
+  out.experts.push_back({target.name, task_names(target), std::move(expert)});
+  return out;
+}
+
+/// Experts in the order of their names, as a library's bank has them.
+Learned learn_moa(const TargetRun& run, const routing::RouteSpec& settings, const Target& target, Progress& progress) {
+  training::MoaTraining how;
+  how.eta = settings.number("eta", how.eta);
+  how.classifier_learning_rate = settings.number("rate", how.classifier_learning_rate);
+  how.shape.places =
+      static_cast<routing::MoaPlaces>(routing::choice_of(settings, "places", {"layer", "site"}, "layer"));
+  how.shape.pooling =
+      static_cast<routing::Pooling>(routing::choice_of(settings, "pooling", {"last", "mean", "first"}, "last"));
+  const auto tasks = task_names(target);
+  auto names = tasks;
+  std::sort(names.begin(), names.end());
+  std::vector<adapter::Adapter> experts;
+  for (std::size_t e = 0; e < names.size(); ++e) {
+    library::check_expert_name(names[e]);
+    QUIVER_CHECK(run.replace || !run.library.contains(names[e]), usage, "expert " + names[e],
+                 "the library has one of that name; give another --library, or --replace it");
+    experts.push_back(
+        adapter::make_adapter(run.loaded.model, run.options.lora, run.options.kind, derive_seed(run.options.seed, e)));
+  }
+  const auto by_expert = [&](std::vector<training::RoutedRow> rows) {
+    for (auto& row : rows) {
+      const auto found = std::find(names.begin(), names.end(), tasks[static_cast<std::size_t>(row.label)]);
+      row.label = found - names.begin();
+    }
+    return rows;
+  };
+  const training::RoutedTraining training{run.loaded.model, run.options, progress, "moa"};
+  Learned out;
+  routing::Classifiers classifiers;
+  out.result =
+      training::train_moa(training, experts, classifiers, how, by_expert(target.train), by_expert(target.validation));
+  for (std::size_t e = 0; e < names.size(); ++e) out.experts.push_back({names[e], {names[e]}, std::move(experts[e])});
+  out.router = routing::save_moa(target.name, names, how.shape, classifiers);
   return out;
 }
 

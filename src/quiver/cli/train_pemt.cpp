@@ -83,7 +83,7 @@ Learned learn_pemt(const TargetRun& run, const routing::RouteSpec& settings, con
   out.table = gate_table(run, pemt, gates);
   if (!settings.flag("fold", false)) return out;
   using adapter::Kind;
-  out.expert = routing::folded(run.loaded.model, pemt);
+  out.experts.push_back({target.name, task_names(target), routing::folded(run.loaded.model, pemt)});
   out.kinds = {Kind::lora, Kind::bottleneck, Kind::prompt};
   if (how.layer_norms) out.kinds.insert(Kind::norms);
   return out;

@@ -26,9 +26,10 @@ Learned learn_mpt(const TargetRun& run, const routing::RouteSpec&, const Target&
   kind.tasks = static_cast<std::int64_t>(target.tasks.size());
   Learned out;
   out.kinds = kind.kinds;
-  out.expert = adapter::make_adapter(run.loaded.model, run.options.lora, kind, run.options.seed);
+  auto prompts = adapter::make_adapter(run.loaded.model, run.options.lora, kind, run.options.seed);
   const training::RoutedTraining training{run.loaded.model, run.options, progress, "mpt " + target.name};
-  out.result = training::train_task_prompts(training, *out.expert, target.train, target.validation);
+  out.result = training::train_task_prompts(training, prompts, target.train, target.validation);
+  out.experts.push_back({target.name, task_names(target), std::move(prompts)});
   return out;
 }
 

@@ -15,9 +15,10 @@ struct Method {
   const char* name;
   const char* settings;  ///< KEY=VALUES, parted by spaces, as help shows them
   Learn learn;
+  bool joint = false;  ///< one target of all tasks, named after the method where it has no name
 };
 
-const std::array<Method, 5> kMethods{{
+const std::array<Method, 6> kMethods{{
     {"pemt",
      "sources=a,b,c gate=prompt-mean|correlation attention=live|once temperature=T sparsity_weight=W "
      "sparsity_mask=true|false layer_norms=true|false experts=lora|bottleneck fold=true|false",
@@ -26,6 +27,7 @@ const std::array<Method, 5> kMethods{{
     {"mpt", "", learn_mpt},
     {"adamix", "copies=N share=second|first|none consistency=C", learn_adamix},
     {"fusion", "sources=a,b,c temperature=T regularisation=R", learn_fusion},
+    {"moa", "eta=W rate=R places=layer|site pooling=last|mean|first", learn_moa, true},
 }};
 
 std::vector<std::string> keys_of(const Method& method) {
@@ -49,10 +51,11 @@ routing::RouteSpec spec_of(const Method& method, const std::vector<std::string>&
   return out;
 }
 
-std::vector<Target> targets_of(const TargetRun& run) {
+std::vector<Target> targets_of(const TargetRun& run, const Method& method) {
   std::vector<Target> out;
+  const auto name = run.name.empty() && method.joint ? std::string(method.name) : run.name;
   for (const auto& task : run.tasks) {
-    if (run.name.empty() || out.empty()) out.push_back({run.name.empty() ? task.name : run.name, {}, {}, {}});
+    if (name.empty() || out.empty()) out.push_back({name.empty() ? task.name : name, {}, {}, {}});
     out.back().tasks.push_back(task);
   }
   const auto rows = [&](const Target& target, data::Split split, std::int64_t limit) {
@@ -80,22 +83,21 @@ void keep(const TargetRun& run, const std::string& method, const Target& target,
   auto options = run.options;
   if (!learned.kinds.empty()) options.kind.kinds = learned.kinds;
   nlohmann::json training{{"method", method}, {"options", training::to_json(options)}, {"settings", run.settings}};
-  std::vector<std::string> tasks;
-  for (const auto& task : target.tasks) tasks.push_back(task.name);
-  training["tasks"] = tasks;
+  training["tasks"] = task_names(target);
   training.update(figures(learned.result));
   if (learned.more.is_object()) training.update(learned.more);
-  if (learned.router) {
-    learned.router->training = training;
-    routing::save_router(run.library, *learned.router);
+  for (const auto& expert : learned.experts) {
+    library::ExpertInfo info;
+    info.name = expert.name;
+    info.tasks = expert.tasks;
+    info.base_fingerprint = run.loaded.model.fingerprint();
+    info.training = training;
+    run.library.save(info, expert.adapter, run.replace);
   }
-  if (!learned.expert) return;
-  library::ExpertInfo info;
-  info.name = target.name;
-  info.tasks = tasks;
-  info.base_fingerprint = run.loaded.model.fingerprint();
-  info.training = training;
-  run.library.save(info, *learned.expert, run.replace);
+  // After the experts, which it may be a router of.
+  if (!learned.router) return;
+  learned.router->training = training;
+  routing::save_router(run.library, *learned.router);
 }
 
 void report(const TargetRun& run, const std::string& method, const Target& target, const Learned& learned) {
@@ -120,6 +122,12 @@ void refuse_taken(const TargetRun& run, const Target& target) {
 }
 
 }  // namespace
+
+std::vector<std::string> task_names(const Target& target) {
+  std::vector<std::string> out;
+  for (const auto& task : target.tasks) out.push_back(task.name);
+  return out;
+}
 
 std::vector<std::string> target_methods() {
   std::vector<std::string> out;
@@ -147,7 +155,7 @@ void train_targets(const std::string& method, const TargetRun& run, Progress& pr
   const auto found = std::find_if(kMethods.begin(), kMethods.end(), [&](const auto& m) { return method == m.name; });
   QUIVER_CHECK(found != kMethods.end(), usage, "--method", "'{}', expected {}", method, join(target_methods(), ", "));
   const auto settings = spec_of(*found, run.settings);
-  const auto targets = targets_of(run);
+  const auto targets = targets_of(run, *found);
   for (const auto& target : targets) refuse_taken(run, target);
   for (const auto& target : targets) {
     auto learned = found->learn(run, settings, target, progress);

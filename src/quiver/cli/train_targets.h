@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Methods of `quiver train` beside plain experts that learn from each task (or all of them together) one router of the
-// library, or one expert by another way: pemt, attempt, fusion; adamix, mpt.
+// library, or experts by another way: pemt, attempt, fusion; adamix, mpt; moa, which is both.
 #pragma once
 
 #include <optional>
@@ -31,13 +31,19 @@ struct Target {
   std::vector<training::RoutedRow> train, validation;
 };
 
+struct LearnedExpert {
+  std::string name;
+  std::vector<std::string> tasks;
+  adapter::Adapter adapter;
+};
+
 struct Learned {
   training::RoutedResult result;
   std::optional<routing::SavedRouter> router;
-  std::optional<adapter::Adapter> expert;  ///< in place of a router, or the same as one adapter
-  std::set<adapter::Kind> kinds;           ///< of the expert; empty: those of run.options
-  nlohmann::json more = nullptr;           ///< figures for training and --json
-  std::string table;                       ///< printed after the line of figures
+  std::vector<LearnedExpert> experts;  ///< in place of a router, or beside it
+  std::set<adapter::Kind> kinds;       ///< of the experts; empty: those of run.options
+  nlohmann::json more = nullptr;       ///< figures for training and --json
+  std::string table;                   ///< printed after the line of figures
 };
 
 using Learn = Learned (*)(const TargetRun&, const routing::RouteSpec& settings, const Target&, Progress&);
@@ -48,17 +54,21 @@ Learned learn_attempt(const TargetRun& run, const routing::RouteSpec& settings, 
 Learned learn_mpt(const TargetRun& run, const routing::RouteSpec& settings, const Target& target, Progress& progress);
 Learned learn_adamix(const TargetRun& run, const routing::RouteSpec& settings, const Target& target,
                      Progress& progress);
+Learned learn_moa(const TargetRun& run, const routing::RouteSpec& settings, const Target& target, Progress& progress);
 Learned learn_fusion(const TargetRun& run, const routing::RouteSpec& settings, const Target& target,
                      Progress& progress);
 
 /// The experts that the setting `sources` names (a,b,c), as a bank. Throws Error{usage} where it names none.
 adapter::Bank sources_of(const TargetRun& run, const routing::RouteSpec& settings);
 
+/// The names of the target's tasks.
+std::vector<std::string> task_names(const Target& target);
+
 /// The names of these methods, and what --set may say of each, for help.
 std::vector<std::string> target_methods();
 std::string target_settings();
 
-/// One target per task, or one of run.name over all of them, kept in the library.
+/// One target per task, or one of run.name over all of them (moa: always one), kept in the library.
 void train_targets(const std::string& method, const TargetRun& run, Progress& progress);
 
 }  // namespace quiver::cli

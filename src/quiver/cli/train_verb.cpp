@@ -78,9 +78,9 @@ void choose_kinds(Options& o) {
     if (o.train.lora.targets.empty()) o.train.lora.targets = {"wo", "down_proj"};
   }
   o.train.kind.nonlinearity = adapter::nonlinearity_of_name(o.nonlinearity, "--nonlinearity");
-  const bool experts = o.method == "lora" || o.method == "pemt-source" || o.method == "adamix";
+  const bool experts = o.method == "lora" || o.method == "pemt-source" || o.method == "adamix" || o.method == "moa";
   QUIVER_CHECK(o.train.kind.plain_lora() || (experts && o.init_from.empty()), usage, "--kind",
-               "goes with --method lora or adamix, and not with --init-from");
+               "goes with --method lora, adamix or moa, and not with --init-from");
 }
 
 void declare_optimisation(CLI::App& app, Options& o) {
@@ -242,8 +242,9 @@ std::function<void()> declare_train(CLI::App& app) {
          "--method", o->method,
          "lora: experts; poly: skills that all tasks share (Poly, and MHR with --splits); full: every weight of "
          "the model, in one run over all tasks; pemt-source, pemt: PEMT's two stages; attempt: a prompt over source "
-         "prompts; mpt: one prompt for all tasks; adamix: copies of an adapter that become one; fusion: experts by an "
-         "attention at each site")
+         "prompts; mpt: one prompt for all tasks; adamix: copies of an adapter that become one; moa: experts together "
+         "with "
+         "a router among them; fusion: experts by an attention at each site")
       ->capture_default_str();
   app.add_option("--set", o->settings, "KEY=VALUE, repeatable; of " + target_settings());
   app.add_option("--prompt-text", o->prompt_text,

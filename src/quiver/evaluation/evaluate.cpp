@@ -31,7 +31,7 @@ class TaskRun {
       rows_.resize(static_cast<std::size_t>(options.limit));
     labels_ = labels();
     if (auto right = own_experts(); std::count(right.begin(), right.end(), 0.0f) > 0 && right.size() > 1 &&
-                                    std::count(right.begin(), right.end(), 1.0f) > 0)
+                                    std::count(right.begin(), right.end(), 1.0f) > 0 && router.own_experts().empty())
       accuracy_.emplace(inputs.model, std::move(right));
   }
 

@@ -38,17 +38,22 @@ Trace trace_text(const EvaluateInputs& inputs, const routing::Router& router, co
   QUIVER_CHECK(!ids.empty(), usage, "inspect", "the text is empty");
   Trace trace;
   trace.title = text;
-  trace.experts = experts;
+  const auto own = router.own_experts();
+  trace.experts = own.empty() ? experts : own;
   for (const auto id : ids) trace.tokens.push_back(inputs.tokenizer.piece_bytes(id));
 
-  const auto batch = model::pack({{ids, nullptr, true}});
-  const auto source = routing::bind_once(router, batch, {{options.task, ids}});
+  const auto bind = router.start({{options.task, ids}});
+  const auto soft = bind.soft_prompt(0);
+  const auto batch = model::pack({{ids, nullptr, true, soft}});
+  const auto source = bind(batch, {0});
   QUIVER_CHECK(source != nullptr, usage, "inspect",
                "the base model alone has no experts to show; give another --route");
   routing::Recorder recorder(*source);
   inputs.model.forward(batch, &recorder);
 
-  const auto count = static_cast<std::int64_t>(experts.size());
+  QUIVER_CHECK(!recorder.mixes().empty(), unsupported, "inspect",
+               "the route mixes no experts at the sites of a prompt");
+  const auto count = static_cast<std::int64_t>(trace.experts.size()), before = soft.defined() ? soft.size(0) : 0;
   std::map<std::string, std::pair<at::Tensor, int>> sums;
   std::vector<std::string> order;
   for (const auto& [site, mix] : recorder.mixes()) {
@@ -56,10 +61,10 @@ Trace trace_text(const EvaluateInputs& inputs, const routing::Router& router, co
     const auto label = options.per_site ? info.name : fmt::format("{}", info.layer);
     auto& [sum, sites] = sums[label];
     if (!sum.defined()) {
-      sum = at::zeros({batch.tokens(), count}, at::kFloat);
+      sum = at::zeros({batch.tokens() - before, count}, at::kFloat);
       order.push_back(label);
     }
-    sum += ops::dense_weights(*mix, count);
+    sum += ops::dense_weights(*mix, count).narrow(0, before, sum.size(0));
     ++sites;
   }
   for (const auto& label : order) {

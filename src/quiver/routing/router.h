@@ -29,6 +29,8 @@ class Router {
   /// Experts for passes over these requests. What is chosen once per request is chosen here. The function returned
   /// gives the experts of one pass (null: the base model), serves one thread, and must not outlive the router.
   virtual model::BindExperts start(const std::vector<Request>& requests) const = 0;
+  /// The experts that its mixes number, where they are its own and not those of the bank it was made with.
+  virtual std::vector<std::string> own_experts() const { return {}; }
 };
 
 /// Experts for one pass in which row i is requests[i].

@@ -25,6 +25,7 @@ class PemtRouter : public Router {
   model::BindExperts start(const std::vector<Request>& requests) const override {
     return bind_pemt(model_, pemt_, requests.size());
   }
+  std::vector<std::string> own_experts() const override { return pemt_.bank->names(); }
 
  private:
   const model::LanguageModel& model_;
