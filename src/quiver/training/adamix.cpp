@@ -2,7 +2,6 @@
 #include "quiver/training/adamix.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/GradMode.h>
@@ -10,6 +9,7 @@
 #include "quiver/adapter/bank.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/training/flat.h"
 #include "quiver/training/row_loss.h"
 #include "quiver/training/training_source.h"
 
@@ -55,19 +55,13 @@ std::vector<Part> parts_of(const adapter::Adapter& adapter) {
   return out;
 }
 
-at::Tensor flat_of(const adapter::Adapter& adapter) {
-  std::vector<at::Tensor> parts;
-  adapter::for_each_tensor(adapter, [&](const at::Tensor& t) { parts.push_back(t.detach().reshape({-1})); });
-  return at::cat(parts, 0);
-}
-
 /// The copies as one matrix, and the adapters that they make.
 class Copies {
  public:
   Copies(const AdaMixOptions& options, const std::function<adapter::Adapter(std::int64_t)>& start)
       : share_(options.share), shape_(start(0)), parts_(parts_of(shape_)) {
     std::vector<at::Tensor> rows;
-    for (std::int64_t i = 0; i < options.copies; ++i) rows.push_back(flat_of(start(i)));
+    for (std::int64_t i = 0; i < options.copies; ++i) rows.push_back(flattened(start(i)));
     values_ = at::stack(rows, 0).set_requires_grad(true);
   }
 

@@ -1,40 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/training/expert_job.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/sha256.h"
+#include "quiver/training/flat.h"
 
 namespace quiver::training {
 namespace {
 
 std::uint64_t seed_of_name(const std::string& name, std::uint64_t seed) {
   return derive_seed(seed, std::stoull(sha256_hex(name).substr(0, 15), nullptr, 16));
-}
-
-at::Tensor flat_copy(const adapter::Adapter& adapter) {
-  auto out = at::empty({adapter.parameters()}, at::kFloat);
-  std::int64_t at = 0;
-  adapter::for_each_tensor(adapter, [&](const at::Tensor& t) {
-    out.narrow(0, at, t.numel()).copy_(t.detach().reshape({-1}));
-    at += t.numel();
-  });
-  return out;
-}
-
-/// The adapter's shape over views of `flat`.
-adapter::Adapter viewed(const adapter::Adapter& shape, const at::Tensor& flat) {
-  auto out = shape;
-  std::int64_t at = 0;
-  adapter::for_each_tensor(out, [&](at::Tensor& t) {
-    t = flat.narrow(0, at, t.numel()).view(t.sizes());
-    at += t.numel();
-  });
-  return out;
 }
 
 }  // namespace
@@ -53,7 +32,7 @@ std::string data_key(const ExpertData& data) {
 }
 
 ExpertJob::ExpertJob(ExpertData data, const adapter::Adapter& start, const TrainOptions& options)
-    : parameters(flat_copy(start)),
+    : parameters(flattened(start)),
       gradient(at::zeros({parameters.size(0)}, at::kFloat)),
       optimizer(parameters),
       data_(std::move(data)),

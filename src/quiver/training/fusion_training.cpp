@@ -2,15 +2,14 @@
 #include "quiver/training/fusion_training.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 
-#include <array>
 #include <cmath>
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/training/flat.h"
 
 namespace quiver::training {
 namespace {
@@ -24,30 +23,16 @@ at::Tensor uniform(at::IntArrayRef shape, std::int64_t width, Random& random) {
   return out;
 }
 
-std::array<at::Tensor*, 5> tensors(routing::FusionSite& site) {
-  return {&site.query, &site.query_bias, &site.key, &site.key_bias, &site.value};
-}
-
-/// The same sites over views of `flat`.
-routing::Fusion over(routing::Fusion shape, const at::Tensor& flat) {
-  std::int64_t begin = 0;
-  for (auto& [number, site] : shape.sites) {
-    for (auto* t : tensors(site)) {
-      const auto sizes = t->sizes().vec();
-      const auto count = t->numel();
-      *t = flat.narrow(0, begin, count).view(sizes);
-      begin += count;
-    }
-  }
-  return shape;
-}
-
-at::Tensor flat_of(routing::Fusion fusion) {
-  std::vector<at::Tensor> parts;
+template <typename Visit>
+void for_each_tensor(routing::Fusion& fusion, Visit visit) {
   for (auto& [number, site] : fusion.sites) {
-    for (auto* t : tensors(site)) parts.push_back(t->reshape({-1}));
+    for (auto* t : {&site.query, &site.query_bias, &site.key, &site.key_bias, &site.value}) visit(*t);
   }
-  return at::cat(parts, 0);
+}
+
+routing::Fusion over(routing::Fusion shape, const at::Tensor& flat) {
+  point_into(flat, [&](auto visit) { for_each_tensor(shape, visit); });
+  return shape;
 }
 
 }  // namespace
@@ -76,7 +61,8 @@ RoutedResult train_fusion(const RoutedTraining& training, std::shared_ptr<const 
                           routing::Fusion& fusion, const FusionTraining& how, const std::vector<RoutedRow>& train,
                           const std::vector<RoutedRow>& validation) {
   std::vector<ParameterGroup> groups{
-      {"fusion", flat_of(fusion).set_requires_grad(true), training.options.learning_rate}};
+      {"fusion", flattened([&](auto visit) { for_each_tensor(fusion, visit); }).set_requires_grad(true),
+       training.options.learning_rate}};
   const auto now = [&] { return over(fusion, groups[0].values); };
   std::unique_ptr<routing::FusionRouter> router;  // lives until the pass that it started is over
   const StartLabels start = [&](const std::vector<std::int64_t>& labels) {

@@ -2,7 +2,6 @@
 #include "quiver/training/moa_training.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
@@ -15,6 +14,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/model/answer_pass.h"
+#include "quiver/training/flat.h"
 #include "quiver/training/row_loss.h"
 #include "quiver/training/training_source.h"
 
@@ -68,30 +68,13 @@ class Listening : public model::PassingOn {
   Seen& seen_;
 };
 
-at::Tensor flat_of(const adapter::Adapter& adapter) {
-  std::vector<at::Tensor> parts;
-  adapter::for_each_tensor(adapter, [&](const at::Tensor& t) { parts.push_back(t.detach().reshape({-1})); });
-  return at::cat(parts, 0);
-}
-
-adapter::Adapter over(adapter::Adapter shape, const at::Tensor& flat) {
-  std::int64_t begin = 0;
-  adapter::for_each_tensor(shape, [&](at::Tensor& t) {
-    const auto sizes = t.sizes().vec();
-    const auto count = t.numel();
-    t = flat.narrow(0, begin, count).view(sizes);
-    begin += count;
-  });
-  return shape;
-}
-
 /// Experts, then each place's classifier [E, F + 1], the bias last, as groups that train each for itself.
 class Weights {
  public:
   Weights(const std::vector<adapter::Adapter>& experts, const MoaTraining& how, double learning_rate)
       : shapes_(experts), how_(how) {
     for (std::size_t e = 0; e < experts.size(); ++e)
-      groups.push_back({fmt::format("expert {}", e), flat_of(experts[e]).set_requires_grad(true), learning_rate});
+      groups.push_back({fmt::format("expert {}", e), flattened(experts[e]).set_requires_grad(true), learning_rate});
   }
 
   /// A place that a pass found.
@@ -103,7 +86,7 @@ class Weights {
   }
   std::shared_ptr<adapter::Bank> bank(const model::LanguageModel& model) const {
     auto out = std::make_shared<adapter::Bank>(model);
-    for (std::size_t e = 0; e < shapes_.size(); ++e) out->add(groups[e].name, over(shapes_[e], groups[e].values));
+    for (std::size_t e = 0; e < shapes_.size(); ++e) out->add(groups[e].name, viewed(shapes_[e], groups[e].values));
     return out;
   }
   /// Mean cross-entropy over places and rows.
@@ -120,7 +103,8 @@ class Weights {
   }
   std::vector<adapter::Adapter> experts() const {
     std::vector<adapter::Adapter> out;
-    for (std::size_t e = 0; e < shapes_.size(); ++e) out.push_back(over(shapes_[e], groups[e].values.detach().clone()));
+    for (std::size_t e = 0; e < shapes_.size(); ++e)
+      out.push_back(viewed(shapes_[e], groups[e].values.detach().clone()));
     return out;
   }
   routing::Classifiers classifiers() const {

@@ -2,7 +2,6 @@
 #include "quiver/training/pemt_training.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
@@ -11,6 +10,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/model/answer_pass.h"
+#include "quiver/training/flat.h"
 #include "quiver/training/row_loss.h"
 
 namespace quiver::training {
@@ -74,19 +74,11 @@ class Assembly {
 };
 
 at::Tensor flat_of(Target target) {
-  std::vector<at::Tensor> parts;
-  target.for_each([&](at::Tensor& t) { parts.push_back(t.detach().to(at::kFloat).reshape({-1})); });
-  return at::cat(parts, 0);
+  return flattened([&](auto visit) { target.for_each(visit); });
 }
 
 Target over(Target shape, const at::Tensor& flat) {
-  std::int64_t begin = 0;
-  shape.for_each([&](at::Tensor& t) {
-    const auto sizes = t.sizes().vec();
-    const auto count = t.numel();
-    t = flat.narrow(0, begin, count).view(sizes);
-    begin += count;
-  });
+  point_into(flat, [&](auto visit) { shape.for_each(visit); });
   return shape;
 }
 
