@@ -155,7 +155,8 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
     const auto gq = room_for(groups, q), gk = room_for(groups, k), gv = room_for(groups, v);
     for (std::size_t i = 0; i < groups.size(); ++i) {
       const auto& group = groups[i];
-      const auto dtype = group.shape.count < kShort_row ? at::kFloat : q.scalar_type();
+      const bool widened = q.scalar_type() == at::kBFloat16 && group.shape.count < kShort_row;
+      const auto dtype = widened ? at::kFloat : q.scalar_type();
       const auto of = [&](const at::Tensor& all) { return stacked(all, group).to(dtype); };
       const auto [own_q, own_k, own_v] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
           of(g), of(q), repeat_heads(of(k), heads), repeat_heads(of(v), heads), of(out), saved[4 + i], 0.0, true);
