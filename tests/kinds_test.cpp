@@ -281,6 +281,23 @@ TEST(NewAdapters, GenerationUnderAPrefixIsThatOfWholePasses) {
   }
 }
 
+TEST(NewAdapters, TellTheirKinds) {
+  using adapter::Kind;
+  const auto model = model::load_model(golden("llama_untied"), at::kFloat);
+  const std::vector<std::set<Kind>> all{{Kind::lora},      {Kind::dora, Kind::norms},
+                                        {Kind::vera},      {Kind::ia3},
+                                        {Kind::bitfit},    {Kind::bottleneck},
+                                        {Kind::mpt},       {Kind::prompt},
+                                        {Kind::compacter}, {Kind::prefix},
+                                        {Kind::norms},     {Kind::lora, Kind::ia3}};
+  for (const auto& kinds : all) {
+    adapter::KindOptions options;
+    options.kinds = kinds;
+    EXPECT_EQ(adapter::kinds_of(adapter::make_adapter(model, {.rank = 2}, options, 3)), kinds)
+        << adapter::kind_name(*kinds.begin());
+  }
+}
+
 TEST(NewAdapters, UnknownKindsAndTargetsAreRefused) {
   const auto model = model::load_model(golden("llama_untied"), at::kFloat);
   EXPECT_THROW(adapter::kind_of_name("lore"), Error);

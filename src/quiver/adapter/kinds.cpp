@@ -220,6 +220,27 @@ std::string kind_name(Kind kind) {
   return std::find_if(kNames.begin(), kNames.end(), [&](const auto& entry) { return entry.second == kind; })->first;
 }
 
+std::set<Kind> kinds_of(const Adapter& adapter) {
+  std::set<Kind> out;
+  for (const auto& [site, factors] : adapter.sites) out.insert(Kind::lora);
+  for (const auto& [site, e] : adapter.extras) {
+    if (e.bottleneck) out.insert(Kind::bottleneck);
+    if (e.bias.defined()) out.insert(Kind::bitfit);
+    if (e.input_scale.defined() || e.output_scale.defined()) out.insert(Kind::ia3);
+  }
+  for (const auto& [site, d] : adapter.derived) {
+    if (d.magnitude.defined()) out.insert(Kind::dora);
+    if (d.input_gains.defined()) out.insert(Kind::vera);
+    if (d.down_left.defined()) out.insert(Kind::compacter);
+  }
+  if (out.contains(Kind::dora)) out.erase(Kind::lora);
+  if (out.contains(Kind::compacter)) out.erase(Kind::bottleneck);
+  if (!adapter.norms.empty()) out.insert(Kind::norms);
+  if (adapter.soft_prompt.defined()) out.insert(adapter.task_columns.defined() ? Kind::mpt : Kind::prompt);
+  if (adapter.prefix.defined() || adapter.prefix_map.embedding.defined()) out.insert(Kind::prefix);
+  return out;
+}
+
 Adapter make_adapter(const model::LanguageModel& model, const LoraOptions& lora, const KindOptions& o,
                      std::uint64_t seed) {
   QUIVER_CHECK(!o.kinds.empty(), usage, "--kind", "none given");

@@ -44,6 +44,8 @@ struct KindOptions {
 /// Error{usage} with the nearest name.
 Kind kind_of_name(const std::string& name);
 std::string kind_name(Kind kind);
+/// What an adapter is made of, by what it holds: bottlenecks of every place are `bottleneck`.
+std::set<Kind> kinds_of(const Adapter& adapter);
 
 /// Every kind asked for, at its start: where nothing is to be added at first, nothing is. Throws Error{usage} where
 /// targets match no site or an option is out of range.

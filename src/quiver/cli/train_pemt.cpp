@@ -81,11 +81,8 @@ Learned learn_pemt(const TargetRun& run, const routing::RouteSpec& settings, con
   const auto gates = gates_of(run, pemt, target.validation.empty() ? target.train : target.validation);
   out.more = {{"sources", pemt.sources()}, {"gates", gates}};
   out.table = gate_table(run, pemt, gates);
-  if (!settings.flag("fold", false)) return out;
-  using adapter::Kind;
-  out.experts.push_back({target.name, task_names(target), routing::folded(run.loaded.model, pemt)});
-  out.kinds = {Kind::lora, Kind::bottleneck, Kind::prompt};
-  if (how.layer_norms) out.kinds.insert(Kind::norms);
+  if (settings.flag("fold", false))
+    out.experts.push_back({target.name, task_names(target), routing::folded(run.loaded.model, pemt)});
   return out;
 }
 

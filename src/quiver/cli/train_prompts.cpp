@@ -25,7 +25,6 @@ Learned learn_mpt(const TargetRun& run, const routing::RouteSpec&, const Target&
   kind.kinds = {adapter::Kind::mpt};
   kind.tasks = static_cast<std::int64_t>(target.tasks.size());
   Learned out;
-  out.kinds = kind.kinds;
   auto prompts = adapter::make_adapter(run.loaded.model, run.options.lora, kind, run.options.seed);
   const training::RoutedTraining training{run.loaded.model, run.options, progress, "mpt " + target.name};
   out.result = training::train_task_prompts(training, prompts, target.train, target.validation);

@@ -47,7 +47,12 @@ routing::RouteSpec spec_of(const Method& method, const std::vector<std::string>&
     QUIVER_CHECK(at != std::string::npos && at > 0, usage, "--set " + setting, "expected KEY=VALUE");
     out.options.emplace_back(setting.substr(0, at), setting.substr(at + 1));
   }
-  out.check_options(keys_of(method));
+  const auto known = keys_of(method);
+  for (const auto& [key, value] : out.options) {
+    QUIVER_CHECK(std::find(known.begin(), known.end(), key) != known.end(), usage, "--set " + key,
+                 "--method {} has no such setting{}; known: {}", method.name, suggestion(key, known),
+                 join(known, ", "));
+  }
   return out;
 }
 
@@ -81,7 +86,7 @@ nlohmann::json figures(const training::RoutedResult& result) {
 
 void keep(const TargetRun& run, const std::string& method, const Target& target, Learned& learned) {
   auto options = run.options;
-  if (!learned.kinds.empty()) options.kind.kinds = learned.kinds;
+  if (!learned.experts.empty()) options.kind.kinds = adapter::kinds_of(learned.experts[0].adapter);
   nlohmann::json training{{"method", method}, {"options", training::to_json(options)}, {"settings", run.settings}};
   training["tasks"] = task_names(target);
   training.update(figures(learned.result));

@@ -41,7 +41,6 @@ struct Learned {
   training::RoutedResult result;
   std::optional<routing::SavedRouter> router;
   std::vector<LearnedExpert> experts;  ///< in place of a router, or beside it
-  std::set<adapter::Kind> kinds;       ///< of the experts; empty: those of run.options
   nlohmann::json more = nullptr;       ///< figures for training and --json
   std::string table;                   ///< printed after the line of figures
 };

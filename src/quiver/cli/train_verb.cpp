@@ -209,6 +209,7 @@ void run(Options& o) {
   if (!o.init_from.empty()) {
     start = adapter::for_new_task(adapter::read_peft(o.init_from));
     o.train.lora = start->options;
+    o.train.kind.kinds = adapter::kinds_of(*start);
   }
   const training::TrainRequest request{loaded.model, library, o.train, progress, o.replace, start ? &*start : nullptr};
   if (o.together) {
