@@ -104,6 +104,13 @@ void keep(const TargetRun& run, const std::string& method, const Target& target,
   routing::save_router(run.library, *learned.router);
 }
 
+/// How what was learned is applied.
+std::string route_of(const std::string& method, const Target& target, const Learned& learned) {
+  if (!learned.router) return "expert:" + target.name;
+  if (method == target.name) return method;
+  return (method == "moa" ? "learned:" : method + ":") + target.name;
+}
+
 void report(const TargetRun& run, const std::string& method, const Target& target, const Learned& learned) {
   const auto& r = learned.result;
   if (run.json) {
@@ -113,9 +120,9 @@ void report(const TargetRun& run, const std::string& method, const Target& targe
     if (learned.more.is_object()) out.update(learned.more);
     return print_json(out);
   }
-  std::printf("%-32s %5lld steps  train %.3f  validation %.3f (%.3f before)   apply with --route %s:%s\n%s",
+  std::printf("%-32s %5lld steps  train %.3f  validation %.3f (%.3f before)   apply with --route %s\n%s",
               target.name.c_str(), static_cast<long long>(r.steps), r.train_loss, r.validation_loss, r.first_validation,
-              learned.router ? method.c_str() : "expert", target.name.c_str(), learned.table.c_str());
+              route_of(method, target, learned).c_str(), learned.table.c_str());
   std::fflush(stdout);
 }
 
