@@ -12,12 +12,11 @@
 #include "quiver/model/answer_pass.h"
 #include "quiver/model/load.h"
 #include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/row_loss.h"
 
 namespace quiver {
 namespace {
-
-fs::path golden(const std::string& name) { return fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / name; }
 
 double loss_of(const model::TrainableModel& model, const std::vector<data::TokenRow>& rows, bool backward) {
   std::vector<training::WeightedRow> weighted;

@@ -13,6 +13,7 @@
 #include "quiver/routing/token_router.h"
 #include "quiver/routing/xlora_router.h"
 #include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/adamw.h"
 #include "quiver/training/expert_job.h"
 #include "quiver/training/row_loss.h"
@@ -22,20 +23,6 @@ namespace quiver {
 namespace {
 
 using model::LanguageModel;
-
-fs::path golden(const std::string& name) { return fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / name; }
-
-std::vector<std::int32_t> ids_of(const at::Tensor& tensor) {
-  const auto wide = tensor.to(at::kLong).contiguous();
-  return {wide.const_data_ptr<std::int64_t>(), wide.const_data_ptr<std::int64_t>() + wide.numel()};
-}
-
-/// Largest difference as a share of the expected values' spread.
-double distance(const at::Tensor& got, const at::Tensor& expected) {
-  EXPECT_EQ(got.sizes(), expected.sizes());
-  const auto spread = (expected.max() - expected.min()).clamp_min(1e-12).item<double>();
-  return (got.to(at::kDouble) - expected.to(at::kDouble)).abs().max().item<double>() / spread;
-}
 
 // float32 sums over at most 96 terms in another order than torch's: a few parts in a million of the spread.
 constexpr double kForward = 2e-5;

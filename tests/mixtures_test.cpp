@@ -13,6 +13,7 @@
 #include "quiver/routing/attempt.h"
 #include "quiver/routing/fusion.h"
 #include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/adamix.h"
 #include "quiver/training/fusion_training.h"
 #include "quiver/training/moa_training.h"
@@ -21,21 +22,6 @@
 
 namespace quiver {
 namespace {
-
-using Ids = std::vector<std::int32_t>;
-
-fs::path golden(const std::string& name) { return fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / name; }
-
-Ids ids_of(const at::Tensor& tensor) {
-  const auto wide = tensor.to(at::kLong).contiguous();
-  return {wide.const_data_ptr<std::int64_t>(), wide.const_data_ptr<std::int64_t>() + wide.numel()};
-}
-
-double distance(const at::Tensor& got, const at::Tensor& expected) {
-  EXPECT_EQ(got.sizes(), expected.sizes());
-  const auto spread = (expected.max() - expected.min()).clamp_min(1e-12).item<double>();
-  return (got.to(at::kDouble) - expected.to(at::kDouble)).abs().max().item<double>() / spread;
-}
 
 class Mixtures : public testing::Test {
  protected:

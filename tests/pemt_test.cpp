@@ -14,20 +14,13 @@
 #include "quiver/model/load.h"
 #include "quiver/routing/saved_pemt.h"
 #include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/pemt_training.h"
 #include "quiver/training/row_loss.h"
 #include "quiver/training/training_source.h"
 
 namespace quiver {
 namespace {
-
-fs::path golden(const std::string& name) { return fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / name; }
-
-double distance(const at::Tensor& got, const at::Tensor& expected) {
-  EXPECT_EQ(got.sizes(), expected.sizes());
-  const auto spread = (expected.max() - expected.min()).clamp_min(1e-12).item<double>();
-  return (got.to(at::kDouble) - expected.to(at::kDouble)).abs().max().item<double>() / spread;
-}
 
 struct Setting {
   const char* name;

@@ -39,22 +39,17 @@ void weigh_tasks_alike(std::vector<training::RoutedRow>& rows) {
 
 /// For expert.json and router.json.
 nlohmann::json figures(const SkillRun& run, const SkillChoice& choice, const training::RoutedResult& result) {
-  return {{"method", "poly"},
-          {"options", training::to_json(run.train)},
-          {"selector_learning_rate", choice.training.selector_learning_rate},
-          {"skill_learning_rate", choice.training.skill_learning_rate},
-          {"relaxed_bernoulli", choice.training.noise.relaxed_bernoulli},
-          {"straight_through", choice.training.noise.straight_through},
-          {"selector_dropout", choice.training.noise.dropout},
-          {"task_temperature", choice.task_temperature},
-          {"equal_tasks", choice.equal_tasks},
-          {"steps", result.steps},
-          {"best_step", result.best_step},
-          {"tokens", result.tokens},
-          {"seconds", result.seconds},
-          {"train_loss", number_or_null(result.train_loss)},
-          {"first_validation_loss", number_or_null(result.first_validation)},
-          {"validation_loss", number_or_null(result.validation_loss)}};
+  nlohmann::json out{{"method", "poly"},
+                     {"options", training::to_json(run.train)},
+                     {"selector_learning_rate", choice.training.selector_learning_rate},
+                     {"skill_learning_rate", choice.training.skill_learning_rate},
+                     {"relaxed_bernoulli", choice.training.noise.relaxed_bernoulli},
+                     {"straight_through", choice.training.noise.straight_through},
+                     {"selector_dropout", choice.training.noise.dropout},
+                     {"task_temperature", choice.task_temperature},
+                     {"equal_tasks", choice.equal_tasks}};
+  out.update(training::to_json(result));
+  return out;
 }
 
 void save_folded(const SkillRun& run, const routing::SkillSet& set, const std::string& name,

@@ -73,22 +73,12 @@ std::vector<Target> targets_of(const TargetRun& run, const Method& method) {
   return out;
 }
 
-nlohmann::json figures(const training::RoutedResult& result) {
-  return {{"steps", result.steps},
-          {"best_step", result.best_step},
-          {"tokens", result.tokens},
-          {"seconds", result.seconds},
-          {"train_loss", number_or_null(result.train_loss)},
-          {"first_validation_loss", number_or_null(result.first_validation)},
-          {"validation_loss", number_or_null(result.validation_loss)}};
-}
-
 void keep(const TargetRun& run, const std::string& method, const Target& target, Learned& learned) {
   auto options = run.options;
   if (!learned.experts.empty()) options.kind.kinds = adapter::kinds_of(learned.experts[0].adapter);
   nlohmann::json training{{"method", method}, {"options", training::to_json(options)}, {"settings", run.settings}};
   training["tasks"] = task_names(target);
-  training.update(figures(learned.result));
+  training.update(training::to_json(learned.result));
   if (learned.more.is_object()) training.update(learned.more);
   for (const auto& expert : learned.experts) {
     library::ExpertInfo info;
@@ -107,14 +97,14 @@ void keep(const TargetRun& run, const std::string& method, const Target& target,
 /// How what was learned is applied.
 std::string route_of(const std::string& method, const Target& target, const Learned& learned) {
   if (!learned.router) return "expert:" + target.name;
-  if (method == target.name) return method;
-  return (method == "moa" ? "learned:" : method + ":") + target.name;
+  if (method != "moa") return method + ":" + target.name;
+  return target.name == method ? method : "learned:" + target.name;
 }
 
 void report(const TargetRun& run, const std::string& method, const Target& target, const Learned& learned) {
   const auto& r = learned.result;
   if (run.json) {
-    auto out = figures(r);
+    auto out = training::to_json(r);
     out[learned.router ? "router" : "expert"] = target.name;
     out["method"] = method;
     if (learned.more.is_object()) out.update(learned.more);

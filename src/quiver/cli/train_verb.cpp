@@ -244,8 +244,7 @@ std::function<void()> declare_train(CLI::App& app) {
          "lora: experts; poly: skills that all tasks share (Poly, and MHR with --splits); full: every weight of "
          "the model, in one run over all tasks; pemt-source, pemt: PEMT's two stages; attempt: a prompt over source "
          "prompts; mpt: one prompt for all tasks; adamix: copies of an adapter that become one; moa: experts together "
-         "with "
-         "a router among them; fusion: experts by an attention at each site")
+         "with a router among them; fusion: experts by an attention at each site")
       ->capture_default_str();
   app.add_option("--set", o->settings, "KEY=VALUE, repeatable; of " + target_settings());
   app.add_option("--prompt-text", o->prompt_text,

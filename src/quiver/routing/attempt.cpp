@@ -16,8 +16,6 @@
 namespace quiver::routing {
 namespace {
 
-using Tensors = std::map<std::string, at::Tensor>;
-
 constexpr const char *kSources = "source_prompts", *kPrompt = "prompt_embeddings", *kDown = "attention.down.weight",
                      *kUp = "attention.up.weight", *kNormWeight = "attention.norm.weight",
                      *kNormBias = "attention.norm.bias";

@@ -14,6 +14,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/model/answer_pass.h"
+#include "quiver/routing/site_use.h"
 #include "quiver/training/flat.h"
 #include "quiver/training/row_loss.h"
 #include "quiver/training/training_source.h"
@@ -139,6 +140,10 @@ RoutedResult train_moa(const RoutedTraining& t, std::vector<adapter::Adapter>& e
                how.eta);
   QUIVER_CHECK(!t.options.recompute, unsupported, "moa", "recomputed activations: the classifiers' states are kept");
   Weights weights(experts, how, t.options.learning_rate);
+  // Before an hour of training what the router would refuse after it.
+  const auto bank = weights.bank(t.model);
+  routing::check_site_experts(*bank, "moa");
+  QUIVER_CHECK(!bank->touches_norms(), unsupported, "moa", "its experts have no weights of norms");
   Seen seen;
   at::Tensor domains;
   const auto row_of = [&](std::int64_t number) -> const RoutedRow& {

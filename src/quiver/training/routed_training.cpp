@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
@@ -172,6 +173,17 @@ class Session {
 };
 
 }  // namespace
+
+nlohmann::json to_json(const RoutedResult& r) {
+  const auto number = [](double v) { return std::isnan(v) ? nlohmann::json() : nlohmann::json(v); };
+  return {{"steps", r.steps},
+          {"best_step", r.best_step},
+          {"tokens", r.tokens},
+          {"seconds", r.seconds},
+          {"train_loss", number(r.train_loss)},
+          {"first_validation_loss", number(r.first_validation)},
+          {"validation_loss", number(r.validation_loss)}};
+}
 
 RoutedResult train_routed(const RoutedTraining& training, std::vector<ParameterGroup>& groups,
                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,9 @@ struct RoutedResult {
   double train_loss = 0.0;                               ///< mean over the last epoch's steps
   double first_validation = 0.0, validation_loss = 0.0;  ///< NaN without validation rows
 };
+
+/// For router.json, expert.json and --json; NaN as null.
+nlohmann::json to_json(const RoutedResult& result);
 
 /// A loss (balance, entropy) of the rows that the last call of `bind` served, whose answers' states are `hidden`, as
 /// model::answer_pass has them; undefined: none.

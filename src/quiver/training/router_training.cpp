@@ -58,17 +58,6 @@ class WatchedScores : public routing::TokenScores {
   mutable std::int64_t count_ = 0;
 };
 
-json figures(const RoutedResult& r) {
-  const auto number = [](double v) { return std::isnan(v) ? json() : json(v); };
-  return {{"steps", r.steps},
-          {"best_step", r.best_step},
-          {"tokens", r.tokens},
-          {"seconds", r.seconds},
-          {"train_loss", number(r.train_loss)},
-          {"first_validation_loss", number(r.first_validation)},
-          {"validation_loss", number(r.validation_loss)}};
-}
-
 struct Rows {
   const std::vector<RoutedRow>& train;
   const std::vector<RoutedRow>& validation;
@@ -106,7 +95,7 @@ SavedRouter train_gates(const RoutedTraining& t, const std::shared_ptr<const ada
                  {"temperature", o.mix.temperature},
                  {"share_of_all", o.mix.share_of_all},
                  {"combine", o.mix.combine == ops::Combine::factors ? "factors" : "outputs"}};
-  out.training = figures(result);
+  out.training = to_json(result);
   return out;
 }
 
@@ -128,7 +117,7 @@ SavedRouter train_weights(const RoutedTraining& t, const std::shared_ptr<const a
   out.options = {{"granularity", static_cast<int>(places.granularity)},
                  {"softmax", places.softmax},
                  {"combine", o.mix.combine == ops::Combine::factors ? "factors" : "outputs"}};
-  out.training = figures(result);
+  out.training = to_json(result);
   return out;
 }
 
@@ -171,7 +160,7 @@ SavedRouter train_xlora(const RoutedTraining& t, const std::shared_ptr<const ada
   out.options = {{"depth", o.depth},           {"per_site", o.per_site},
                  {"softmax", network.softmax}, {"temperature", network.temperature},
                  {"top_k", network.top_k},     {"scaling", network.scaling}};
-  out.training = figures(result);
+  out.training = to_json(result);
   return out;
 }
 
