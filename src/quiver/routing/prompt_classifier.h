@@ -6,8 +6,8 @@
 //
 // Directions in which prompts of one task differ anyway count little, those that tell tasks apart count much. S is
 // shrunk towards its diagonal, for there are fewer prompts than features. Two numbers are fitted on prompts left out in
-// turn (five folds): how far a prompt of a known task lies from its own expert, and the temperature at which the
-// softmax of -d^2 says how sure the choice is.
+// turn (five folds): how near prompts of known tasks stay to an expert, and the temperature at which the softmax of
+// -d^2 says how sure the choice is.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,7 +20,7 @@ namespace quiver::routing {
 struct PromptClassifier {
   at::Tensor whiten;         ///< float32 [F, F]: |f whiten - m whiten|^2 is d^2
   at::Tensor means;          ///< float32 [E, F], whitened
-  double usual = 1.0;        ///< mean d^2 of a prompt of a known task to its own expert
+  double edge = 1.0;         ///< of 100 prompts of known tasks 99 have a least d^2 below
   double temperature = 1.0;  ///< of -d^2
   double accuracy = 0.0;     ///< share of left-out prompts whose nearest expert is their own
 };

@@ -47,8 +47,10 @@ TEST(PromptClassifier, IsMahalanobisDistanceWithTheShrunkCovariance) {
 TEST(PromptClassifier, TellsTasksApartUnderACommonSpread) {
   const auto classifier = fit_prompt_classifier(planted(1, 40));
   EXPECT_GT(classifier.accuracy, 0.95);
-  EXPECT_GT(classifier.usual, 0.0);
+  EXPECT_GT(classifier.edge, 0.0);
   const auto fresh = planted(2, 50);
+  const auto least = distances(classifier, at::cat(fresh, 0)).amin(1);
+  EXPECT_NEAR(least.lt(classifier.edge).to(at::kFloat).mean().item<double>(), 0.99, 0.03);
   for (std::int64_t e = 0; e < 3; ++e) {
     const auto nearest = distances(classifier, fresh[static_cast<std::size_t>(e)]).argmin(1);
     EXPECT_GT(nearest.eq(e).to(at::kFloat).mean().item<double>(), 0.9);
@@ -57,20 +59,33 @@ TEST(PromptClassifier, TellsTasksApartUnderACommonSpread) {
   EXPECT_THROW(fit_prompt_classifier({}), Error);
 }
 
-TEST(PromptRouter, MixesMoreExpertsTheStrangerThePromptAndComesBackToTheBase) {
+TEST(PromptRouter, KnownPromptsGetTheirExpertStrangeOnesTheMeanOfAllAndForeignOnesTheBase) {
   PromptClassifier fitted;
-  fitted.usual = 100.0;
+  fitted.edge = 100.0;
   fitted.temperature = 10.0;
-  const PromptRouterOptions options{2, 5.0, 3.0, 1.0};
-  const auto known = pairs_of_distances({90.0, 190.0, 500.0}, fitted, options);
-  ASSERT_EQ(known.size(), 1u) << "exp(-10) is negligible";
-  EXPECT_EQ(known[0], (ops::ExpertWeight{0, 1.0f}));
-  const auto strange = pairs_of_distances({200.0, 300.0, 600.0}, fitted, options);
-  ASSERT_EQ(strange.size(), 2u);
-  EXPECT_NEAR(strange[1].second / strange[0].second, std::exp(-100.0 / (10.0 * 32.0)), 1e-5);
-  EXPECT_NEAR(strange[0].second + strange[1].second, 1.0, 1e-5);
-  const auto foreign = pairs_of_distances({600.0, 610.0, 900.0}, fitted, options);
-  EXPECT_NEAR(foreign[0].second + foreign[1].second, std::pow(0.5, 5), 1e-4);
+  PromptRouterOptions options;
+  options.top_k = 2, options.sharpness = 8, options.base_from = 3, options.temperature = 1;
+  const auto choose = [&](const std::vector<double>& squares) { return pairs_of_distances(squares, fitted, options); };
+  const auto known = choose({20.0, 190.0, 500.0});
+  ASSERT_EQ(known.size(), 1u) << "exp(-17) and 0.2^8 / 3 are negligible";
+  EXPECT_EQ(known[0].first, 0);
+  EXPECT_NEAR(known[0].second, 1.0, 1e-5);
+  const auto near_two = choose({30.0, 35.0, 36.0});
+  ASSERT_EQ(near_two.size(), 2u) << "the nearest two";
+  EXPECT_NEAR(near_two[1].second / near_two[0].second, std::exp(-0.5), 1e-3);
+  const auto at_the_edge = choose({900.0, 100.0, 800.0});
+  ASSERT_EQ(at_the_edge.size(), 3u);
+  EXPECT_NEAR(at_the_edge[0].second, 1.0 / 6, 1e-5) << "half of a third";
+  EXPECT_NEAR(at_the_edge[1].second, 0.5 + 1.0 / 6, 1e-5);
+  for (const auto& [expert, weight] : choose({200.0, 300.0, 600.0})) EXPECT_NEAR(weight, 1.0 / 3, 3e-3);
+  double sum = 0.0;
+  for (const auto& [expert, weight] : choose({600.0, 610.0, 900.0})) sum += weight;
+  EXPECT_NEAR(sum, std::pow(0.5, 8), 1e-4);
+  EXPECT_TRUE(choose({900.0, 900.0, 900.0}).empty()) << "the base model alone";
+  options.others = 2;
+  const auto nearest = choose({300.0, 200.0, 600.0});
+  ASSERT_EQ(nearest.size(), 2u) << "the mean of the nearest two";
+  EXPECT_NEAR(nearest[0].second, 0.5, 3e-3);
 }
 
 }  // namespace

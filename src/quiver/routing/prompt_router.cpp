@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "quiver/base/error.h"
 #include "quiver/routing/signature.h"
@@ -32,17 +33,22 @@ std::vector<double> row(const at::Tensor& matrix, std::size_t i) {
 
 std::vector<ops::ExpertWeight> pairs_of_distances(const std::vector<double>& squares, const PromptClassifier& fitted,
                                                   const PromptRouterOptions& options) {
-  const double nearest = *std::min_element(squares.begin(), squares.end());
-  const double strangeness = std::max(1.0, nearest / fitted.usual);
-  std::vector<double> scores;
+  const double r = *std::min_element(squares.begin(), squares.end()) / fitted.edge;
+  const double strange = 1.0 / (1.0 + std::pow(r, -options.sharpness));
+  const double common =
+      options.base_from > 0 && r > options.base_from ? std::pow(options.base_from / r, options.sharpness) : 1.0;
+  std::vector<double> scores, weights(squares.size(), 0.0);
   for (const double d : squares) scores.push_back(-d);
-  auto pairs = pairs_of(
-      scores, {options.top_k, fitted.temperature * options.temperature * std::pow(strangeness, options.reach)});
-  if (options.base_from > 0 && strangeness > options.base_from) {
-    const double share = std::pow(options.base_from / strangeness, std::max(1.0, options.reach));
-    for (auto& [expert, weight] : pairs) weight *= static_cast<float>(share);
+  const auto add = [&](const std::vector<ops::ExpertWeight>& pairs, double share) {
+    for (const auto& [expert, weight] : pairs) weights[static_cast<std::size_t>(expert)] += share * weight;
+  };
+  add(pairs_of(scores, {options.top_k, fitted.temperature * options.temperature}), 1.0 - strange);
+  add(pairs_of(scores, {options.others, std::numeric_limits<double>::infinity()}), strange);
+  std::vector<ops::ExpertWeight> out;
+  for (std::size_t e = 0; e < weights.size(); ++e) {
+    if (weights[e] * common >= kNegligible) out.emplace_back(e, static_cast<float>(weights[e] * common));
   }
-  return pairs;
+  return out;
 }
 
 PromptRouter::PromptRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quiver's own router: the prompt says which experts fit, once per request, and how well they fit.
+// Quiver's own router: the prompt says which experts fit, once per request, and whether any does.
 //
-//   w_e ~ exp(-d_e^2 / (t r^reach)),   r = max(1, d_min^2 / usual)
+//   w_e = (1 - s) softmax(-d_e^2 / t) + s / N,   s = r^k / (1 + r^k),   r = d_min^2 / edge
 //
-// with the distances d, their temperature t and the usual distance of prompts that the library knows
-// (PromptClassifier). A prompt of a known task (r = 1) gets its expert; the farther a prompt lies from all that the
-// experts have seen, the more of them are mixed; beyond `base_from` times the usual distance their common weight falls
-// as (base_from / r)^reach, so that a text of another kind comes back to the base model.
+// with the distances d, their temperature t and the edge of the library's own prompts (PromptClassifier). A prompt
+// within the edge gets the expert of its task, or the nearest few where several are near. Beyond it no expert was made
+// for the prompt, and the nearest misleads: it gets the mean of all N experts (of the nearest `others` in a large
+// library), which keeps what they have in common. From `base_from` edges on their common weight falls as (base_from /
+// r)^k, so that a text of another kind comes back to the base model.
 //
 // ARIADNE (arXiv 2606.19079) and LoRAuter (arXiv 2601.21795) are this with other distances: cosine to the mean of an
 // expert's features, and one expert or a few weighted ones.
@@ -21,9 +22,10 @@
 namespace quiver::routing {
 
 struct PromptRouterOptions {
-  std::int64_t top_k = 4;    ///< experts of a request at most; 0: all
-  double reach = 6.0;        ///< how fast strange prompts mix more experts; 0: never
-  double base_from = 3.0;    ///< distance, in usual ones, from which the base model comes back; 0: never
+  std::int64_t top_k = 4;    ///< experts of a known prompt at most; 0: all
+  std::int64_t others = 32;  ///< experts whose mean a strange prompt gets, the nearest; 0: all
+  double sharpness = 12.0;   ///< k, how sudden both changes are
+  double base_from = 3.5;    ///< d^2, in edges, from which the base model comes back; 0: never
   double temperature = 0.5;  ///< factor of the fitted temperature; below 1: surer of known tasks than the fit is
   ops::Combine combine = ops::Combine::outputs;
 };

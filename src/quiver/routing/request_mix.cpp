@@ -8,7 +8,6 @@
 namespace quiver::routing {
 
 std::vector<ops::ExpertWeight> pairs_of(const std::vector<double>& scores, const RequestMixOptions& options) {
-  constexpr double kNegligible = 1e-3;
   std::vector<std::size_t> order(scores.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return scores[a] > scores[b]; });

@@ -9,6 +9,8 @@
 
 namespace quiver::routing {
 
+inline constexpr double kNegligible = 1e-3;  ///< weights below are left out
+
 struct RequestMixOptions {
   std::int64_t top_k = 1;    ///< experts of a request; 0: all
   double temperature = 1.0;  ///< weights are a softmax of score / temperature over those kept
@@ -16,7 +18,7 @@ struct RequestMixOptions {
   double floor = -std::numeric_limits<double>::infinity();
 };
 
-/// Ties go to the lower expert number; experts whose weight is below a thousandth are left out.
+/// Ties go to the lower expert number; negligible experts are left out.
 std::vector<ops::ExpertWeight> pairs_of(const std::vector<double>& scores, const RequestMixOptions& options);
 
 }  // namespace quiver::routing

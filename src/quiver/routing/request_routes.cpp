@@ -25,11 +25,12 @@ RequestMixOptions request_options(const RouteSpec& spec, std::int64_t top_k, dou
 }
 
 std::unique_ptr<Router> make_auto(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options({"top_k", "reach", "base_from", "temperature", "combine"});
+  spec.check_options({"top_k", "others", "sharpness", "base_from", "temperature", "combine"});
   check_library(spec, inputs);
   PromptRouterOptions options;
   options.top_k = count_of(spec, "top_k", options.top_k);
-  options.reach = spec.number("reach", options.reach);
+  options.others = count_of(spec, "others", options.others);
+  options.sharpness = spec.number("sharpness", options.sharpness);
   options.base_from = spec.number("base_from", options.base_from);
   options.temperature = spec.number("temperature", options.temperature);
   options.combine = combine_of(spec);
@@ -99,7 +100,7 @@ std::unique_ptr<Router> make_learned(const RouteSpec& spec, const RouterInputs& 
 std::vector<RouteEntry> request_routes() {
   const std::string mix = ":top_k=N|all,temperature=T,floor=F";
   return {
-      {{"auto", ":top_k=N,reach=R,base_from=D,temperature=T",
+      {{"auto", ":top_k=N,others=N,sharpness=K,base_from=D,temperature=T",
         "once per prompt, by likeness to the experts' own prompts"},
        make_auto},
       {{"ariadne", mix, "the expert whose training prompts' mean is nearest by cosine"}, make_ariadne},

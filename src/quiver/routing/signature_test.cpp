@@ -174,7 +174,7 @@ TEST_F(Signatures, ARequestWithoutAPromptOrARouteWithoutALibraryIsRefused) {
   auto without = inputs_;
   without.library = nullptr;
   EXPECT_THROW(make_router(parse_route("ariadne"), without), Error);
-  EXPECT_THROW(make_router(parse_route("ariadne:reach=2"), inputs_), Error) << "an option of auto";
+  EXPECT_THROW(make_router(parse_route("ariadne:sharpness=2"), inputs_), Error) << "an option of auto";
 }
 
 }  // namespace
