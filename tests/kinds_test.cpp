@@ -13,9 +13,11 @@
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
+#include "quiver/model/beam_search.h"
 #include "quiver/model/generate.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/constant_router.h"
+#include "quiver/routing/site_use.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/row_loss.h"
@@ -152,7 +154,14 @@ INSTANTIATE_TEST_SUITE_P(All, Kinds,
                                          Case{"beside", "llama_untied"}, Case{"block", "llama_untied"},
                                          Case{"products", "llama_untied"}, Case{"dora", "llama_untied"},
                                          Case{"vera", "llama_untied"}, Case{"prefix", "llama_untied"},
-                                         Case{"mpt", "llama_untied"}, Case{"t5_ia3", "t5/v11"}),
+                                         Case{"mpt", "llama_untied"}, Case{"t5_ia3", "t5/v11"},
+                                         Case{"t5_prefix", "t5/mt5"}),
+                         [](const auto& p) { return p.param.name; });
+
+/// Gradients and files differ there: layers share what PEFT stores for one of them.
+class PrefixesOfLayers : public Kinds {};
+TEST_P(PrefixesOfLayers, AreDealtOutAsPeftDoes) { check_logits(adapter_); }
+INSTANTIATE_TEST_SUITE_P(All, PrefixesOfLayers, testing::Values(Case{"t5_prefix_two", "t5/v11"}),
                          [](const auto& p) { return p.param.name; });
 
 TEST(NewAdapters, StartWhereNothingChanges) {
@@ -181,18 +190,21 @@ TEST(NewAdapters, StartWhereNothingChanges) {
 /// Every kind, new, trains: its loss falls.
 TEST(NewAdapters, Learn) {
   using adapter::Kind;
-  const std::vector<std::set<Kind>> all{{Kind::dora},
-                                        {Kind::vera},
-                                        {Kind::compacter},
-                                        {Kind::parallel_mlp},
-                                        {Kind::mpt},
-                                        {Kind::prefix},
-                                        {Kind::prefix, Kind::parallel_mlp},
-                                        {Kind::lora, Kind::prefix, Kind::bottleneck}};
-  const auto model = model::load_model(golden("llama_untied"), at::kFloat);
+  const std::vector<std::pair<const char*, std::set<Kind>>> all{
+      {"llama_untied", {Kind::dora}},
+      {"llama_untied", {Kind::vera}},
+      {"llama_untied", {Kind::compacter}},
+      {"llama_untied", {Kind::parallel_mlp}},
+      {"llama_untied", {Kind::mpt}},
+      {"llama_untied", {Kind::prefix}},
+      {"llama_untied", {Kind::prefix, Kind::parallel_mlp}},
+      {"llama_untied", {Kind::lora, Kind::prefix, Kind::bottleneck}},
+      {"t5/v11", {Kind::prefix}},
+      {"t5/v11", {Kind::prefix, Kind::prompt}}};
   const data::TokenRow row{{5, 9, 20, 11, 40, 7}, 2, 1.0};
   const std::vector<training::WeightedRow> rows{{&row, 0.25}};
-  for (const auto& kinds : all) {
+  for (const auto& [name, kinds] : all) {
+    const auto model = model::load_model(golden(name), at::kFloat);
     adapter::KindOptions options;
     options.kinds = kinds;
     options.width = 4;
@@ -265,6 +277,40 @@ TEST(NewAdapters, GenerationUnderAPrefixIsThatOfWholePasses) {
     options.pass_tokens = pass;
     EXPECT_EQ(model::generate(model, prompts, options, bind), expected) << pass;
   }
+}
+
+/// The same behind an encoder, where a prefix stands before the answer: in steps, side by side, and by beams.
+TEST(NewAdapters, AnswersUnderAPrefixAreThoseOfWholePasses) {
+  const auto model = model::load_model(golden("t5/v11"), at::kFloat);
+  auto bank = std::make_shared<adapter::Bank>(model);
+  bank->add("own", adapter::read_peft(golden("kinds/t5_prefix_two")));
+  bank->add("other", adapter::make_lora(model, {.rank = 2}, 1));
+  const c10::AutoGradMode no_gradient(false);
+  const std::vector<Ids> prompts{{5, 9, 20, 11, 40, 7, 31}, {12, 3}};
+  const routing::ConstantRouter router(bank, {{0, 1.0f}});
+  const auto bind = router.start({{"", prompts[0]}, {"", prompts[1]}});
+  std::vector<Ids> expected;
+  for (const auto& prompt : prompts) {
+    Ids answer;
+    for (int n = 0; n < 6; ++n) {
+      auto longer = answer;
+      longer.push_back(2);  // the last predicts nothing
+      const auto pass = model::answer_pass(model, {{prompt, longer}}, router.start({{"", prompt}}));
+      answer.push_back(model.logits(pass.hidden.narrow(0, n, 1)).argmax().item<std::int32_t>());
+    }
+    expected.push_back(answer);
+  }
+  model::GenerateOptions options;
+  options.max_new_tokens = 6;
+  options.sampling.temperature = 0;
+  EXPECT_EQ(model::generate(model, prompts, options, bind), expected);
+  const auto without = model::generate(model, prompts, options, {});
+  EXPECT_NE(without, expected);
+  const auto beam = model::beam_search(model, prompts[0], {.beams = 1, .max_new_tokens = 6, .stop_tokens = {}},
+                                       router.start({{"", prompts[0]}}));
+  EXPECT_EQ(beam.at(0).ids, expected[0]);
+  EXPECT_THROW(routing::ConstantRouter(bank, {{0, 0.5f}, {1, 0.5f}}).start({{"", prompts[0]}}), Error);
+  EXPECT_THROW(routing::check_site_experts(*bank, "arrow"), Error);
 }
 
 TEST(NewAdapters, TellTheirKinds) {

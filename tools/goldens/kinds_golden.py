@@ -10,6 +10,7 @@ usage: kinds_golden.py     (run model_golden.py and t5_golden.py first; needs to
                                in every layer
   mpt/                         the same: multitask prompt tuning of one task, three vectors, rank 2
   t5_ia3/                      of t5/v11: IA3 on k, v and wo (its input)
+  t5_prefix/, t5_prefix_two/   of t5/mt5 and t5/v11: three keys and values in the decoder's one layer, or two
   series/, beside/, block/,    of llama_untied, in Quiver's own format: at o_proj and down_proj a bottleneck of width 3
   products/                    after the map (gelu_new, scale 0.5), beside it (relu, scale 2), or beside the attention or
                                feed-forward block (silu, scale 1.5), or of width 4 after the map and made of 2 Kronecker
@@ -26,7 +27,7 @@ import safetensors.torch
 import torch
 from peft import (IA3Config, LNTuningConfig, LoraConfig, MultitaskPromptTuningConfig, PeftModel, PrefixTuningConfig,
                   PromptTuningConfig, VeraConfig, get_peft_model)
-from transformers import T5ForConditionalGeneration
+from transformers import MT5ForConditionalGeneration, T5ForConditionalGeneration
 
 from common import GOLDEN, load, start, write_tensors
 
@@ -43,7 +44,7 @@ PEFT = {
     "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
 }
 MPT = MultitaskPromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, num_ranks=2, num_tasks=1)
-VECTORS = ("prompt", "prefix", "mpt")  # PEFT reads them back for inference alone, so the model at hand is used
+VECTORS = ("prompt", "prefix", "mpt", "t5_prefix", "t5_prefix_two")  # PEFT reads them back for inference alone, so the model at hand is used
 OWN = {"series": ("gelu_new", 0.5, "output"), "beside": ("relu", 2.0, "input"), "block": ("silu", 1.5, "block"),
        "products": ("relu", 1.0, "output")}
 SITES = [f"model.layers.{layer}.{name}" for layer in range(2) for name in ("self_attn.o_proj", "mlp.down_proj")]
@@ -55,6 +56,15 @@ def llama():
 
 def t5():
     return T5ForConditionalGeneration.from_pretrained(GOLDEN / "t5" / "v11", dtype=torch.float32).eval()
+
+
+def mt5():
+    return MT5ForConditionalGeneration.from_pretrained(GOLDEN / "t5" / "mt5", dtype=torch.float32).eval()
+
+
+def t5_prefix(layers):
+    return PrefixTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3, num_layers=layers, token_dim=24,
+                              num_attention_heads=3)
 
 
 def randomise(tensors, generator, around=0.0, spread=0.3):
@@ -203,16 +213,20 @@ def main():
     generator = torch.Generator().manual_seed(12)
     golden = safetensors.torch.load_file(GOLDEN / "llama_untied" / "golden.safetensors")
     rows = [golden[f"ids.{n}"] for n in range(3)]
-    seq = safetensors.torch.load_file(GOLDEN / "t5" / "v11" / "golden.safetensors")
-    pairs = [(seq[f"ids.{n}"], seq[f"decoder_ids.{n}"]) for n in range(3)]
+    pairs = {}
+    for name in ("v11", "mt5"):
+        seq = safetensors.torch.load_file(GOLDEN / "t5" / name / "golden.safetensors")
+        pairs[name] = [(seq[f"ids.{n}"], seq[f"decoder_ids.{n}"]) for n in range(3)]
     out = {}
     for name, config in PEFT.items():
         out.update(by_peft(name, llama, config, rows, generator))
     t5_config = IA3Config(target_modules=["k", "v", "wo"], feedforward_modules=["wo"])
-    out.update(by_peft("t5_ia3", t5, t5_config, None, generator, pairs))
+    out.update(by_peft("t5_ia3", t5, t5_config, None, generator, pairs["v11"]))
     for name in OWN:
         out.update(by_hooks(name, rows, generator))
     out.update(by_peft("mpt", llama, MPT, rows, generator))
+    out.update(by_peft("t5_prefix", mt5, t5_prefix(1), None, generator, pairs["mt5"]))
+    out.update(by_peft("t5_prefix_two", t5, t5_prefix(2), None, generator, pairs["v11"]))
     write_tensors(OUT / "golden.safetensors", out)
 
 

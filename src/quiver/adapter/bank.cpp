@@ -49,7 +49,7 @@ Bank::Bank(const model::LanguageModel& model)
     : model_sites_(&model.sites()),
       model_norms_(&model.norms()),
       width_(model.config().hidden),
-      layers_(model.config().layers),
+      layers_(model.config().answer_layers()),
       heads_(key_width(model) / model.config().head_width),
       head_(model.config().head_width),
       decoder_only_(!model.config().encoder_decoder()),
@@ -166,11 +166,12 @@ void Bank::put_vectors(std::size_t number, const std::string& name, const Adapte
   if (soft.defined()) check_shape(soft, {soft.dim() == 2 ? soft.size(0) : 0, width_}, name, "the soft prompt");
   if (adapter.prefix.defined()) {
     const auto length = adapter.prefix.dim() == 2 ? adapter.prefix.size(0) : 0;
-    QUIVER_CHECK(decoder_only_, unsupported, "expert " + name, "a prefix of keys and values on an encoder-decoder");
     check_shape(adapter.prefix, {length, layers_ * 2 * heads_ * head_}, name, "the prefix");
     prefix = adapter.prefix.view({length, layers_, 2, heads_, head_});
-    const auto places = at::zeros({length, width_}, at::kFloat);
-    soft = soft.defined() ? at::cat({places, soft}, 0) : places;
+    if (decoder_only_) {
+      const auto places = at::zeros({length, width_}, at::kFloat);
+      soft = soft.defined() ? at::cat({places, soft}, 0) : places;
+    }
   }
   soft_prompts_.resize(std::max(number + 1, soft_prompts_.size()));
   soft_prompts_[number] = soft;

@@ -44,12 +44,18 @@ class Bank {
   bool reads_block(std::int64_t site) const { return reads_block_[static_cast<std::size_t>(site)]; }
   /// The first site of the block (attention or feed-forward) that the site belongs to.
   std::int64_t block_start(std::int64_t site) const { return block_start_[static_cast<std::size_t>(site)]; }
-  /// [m, layers, 2, K, d]: keys and values; undefined where the expert has none.
+  /// [m, layers, 2, K, d]: keys and values before the prompt, in an encoder-decoder before the answer, of the layers
+  /// that write it; undefined where the expert has none.
   const at::Tensor& prefix(std::int64_t expert) const { return prefixes_[static_cast<std::size_t>(expert)]; }
   bool has_prefixes() const;
-  /// [m, D]: the tokens before the prompt, zeros where a prefix stands in for them; undefined where the expert has
-  /// none.
+  bool prefixes_start_answers() const { return !decoder_only_ && has_prefixes(); }
+  /// [m, D]: the tokens before the prompt, zeros where a prefix of keys and values takes their places; undefined where
+  /// the expert has none.
   const at::Tensor& soft_prompt(std::int64_t expert) const { return soft_prompts_[static_cast<std::size_t>(expert)]; }
+  /// True where the expert has vectors, keys or values of either kind, which cannot be mixed with another's.
+  bool reads_before_prompt(std::int64_t expert) const {
+    return soft_prompt(expert).defined() || prefix(expert).defined();
+  }
 
  private:
   void refuse_unknown(const std::string& name, const Adapter& adapter) const;

@@ -161,8 +161,7 @@ class Maker {
   }
   void prompt(Adapter& out) const { out.soft_prompt = random_embeddings(200000); }
   void prefix(Adapter& out) const {
-    const auto& c = model_.config();
-    const auto width = c.layers * 2 * key_width(model_);
+    const auto width = model_.config().answer_layers() * 2 * key_width(model_);
     Random random(derive_seed(seed_, 500000));
     if (o_.prefix_hidden == 0) {
       out.prefix = normal({o_.prompt_tokens, width}, random, 1.0);  // as PEFT starts an embedding
@@ -222,7 +221,7 @@ std::string kind_name(Kind kind) {
 
 std::set<Kind> kinds_of(const Adapter& adapter) {
   std::set<Kind> out;
-  for (const auto& [site, factors] : adapter.sites) out.insert(Kind::lora);
+  if (!adapter.sites.empty()) out.insert(Kind::lora);
   for (const auto& [site, e] : adapter.extras) {
     if (e.bottleneck) out.insert(Kind::bottleneck);
     if (e.bias.defined()) out.insert(Kind::bitfit);

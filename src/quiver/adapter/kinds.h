@@ -18,7 +18,7 @@ enum class Kind {
   parallel_mlp,  ///< a bottleneck beside each feed-forward block (He et al., 2022)
   mpt,           ///< a prompt times a product of low rank, for tasks that share the prompt (Wang et al., 2023)
   prompt,        ///< vectors before the prompt (Lester et al., 2021)
-  prefix,        ///< keys and values before the prompt, in every layer (Li and Liang, 2021)
+  prefix,        ///< keys and values before the prompt, or a decoder's answer, in every layer (Li and Liang, 2021)
   dora,          ///< low-rank factors, and the lengths of the weight's rows (Liu et al., 2024)
   vera,          ///< gains of random factors that all sites share (Kopiczko et al., 2024)
   compacter,     ///< bottlenecks in series whose maps are sums of Kronecker products (Mahabadi et al., 2021)

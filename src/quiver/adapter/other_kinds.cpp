@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/adapter/other_kinds.h"
 
+#include <ATen/ops/tensor.h>
+
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
@@ -117,6 +119,21 @@ Adapter vectors_of(Tensors left, at::Tensor Adapter::*member, const std::string&
   out.*member = take_one(left, kPrompt, 2, where);
   check_known(left, where);
   return out;
+}
+
+/// PEFT doubles a prefix for encoder-decoders and deals it out in fours, of which the last two go unused: layer i of
+/// the decoder gets what is stored for layer 2 i mod layers.
+void deal_as_peft(at::Tensor& prefix, const json& config, const std::string& where) {
+  if (config.value("num_transformer_submodules", json()) != 2) return;
+  const auto layers = config.value("num_layers", json());
+  const auto count = layers.is_number_integer() ? layers.get<std::int64_t>() : 0;
+  QUIVER_CHECK(count >= 1 && prefix.size(1) % (2 * count) == 0, format, where,
+               "'num_layers' is {}, expected one that divides the prefix's {} columns in two for each", layers.dump(),
+               prefix.size(1));
+  std::vector<std::int64_t> from;
+  for (std::int64_t i = 0; i < count; ++i) from.push_back(2 * i % count);
+  const auto by_layer = prefix.view({prefix.size(0), count, prefix.size(1) / count});
+  prefix = by_layer.index_select(1, at::tensor(from, at::kLong)).flatten(1).contiguous();
 }
 
 void take_task_prompts(Tensors& left, Adapter& out, const std::string& where) {
@@ -392,7 +409,10 @@ std::optional<Adapter> read_other_kind(const fs::path& folder) {
   if (type == "QUIVER") return own_of(std::move(tensors), config, where);
   if (type == "MULTITASK_PROMPT_TUNING") return mpt_of(std::move(tensors), where);
   if (type == "VERA") return vera_of(std::move(tensors), where);
-  return vectors_of(std::move(tensors), type == "PREFIX_TUNING" ? &Adapter::prefix : &Adapter::soft_prompt, where);
+  if (type == "PROMPT_TUNING") return vectors_of(std::move(tensors), &Adapter::soft_prompt, where);
+  auto out = vectors_of(std::move(tensors), &Adapter::prefix, where);
+  deal_as_peft(out.prefix, config, where);
+  return out;
 }
 
 void write_other_kind(const fs::path& folder, const Adapter& given, const std::string& base_model) {

@@ -3,7 +3,8 @@
 //
 // PEFT's own files where PEFT has the kind: IA3 (MODULE.ia3_l [out, 1], or [1, in] where the input is scaled),
 // PROMPT_TUNING (prompt_embeddings [m, D]), MULTITASK_PROMPT_TUNING (with prefix_task_cols [K, m, r],
-// prefix_task_rows [K, r, D]), PREFIX_TUNING (prompt_embeddings [m, layers x 2 x K x d]), LN_TUNING
+// prefix_task_rows [K, r, D]), PREFIX_TUNING (prompt_embeddings [m, layers x 2 x K x d]; what PEFT made for an
+// encoder-decoder is read as PEFT computes with it, layer i from layer 2 i mod layers), LN_TUNING
 // (MODULE.ln_tuning_layers.weight [D]), VERA (MODULE.vera_lambda_d [R], MODULE.vera_lambda_b [out], and
 // base_model.vera_A, base_model.vera_B). Any other kind, and any that are several at once, are kept under peft_type
 // QUIVER, whose tensors are, after `base_model.model.` + module path,

@@ -38,6 +38,8 @@ struct ModelConfig {
 
   bool encoder_decoder() const { return encoder_layers > 0; }
   /// Layers that a prompt passes through.
+  /// Layers of the stack that writes answers.
+  std::int64_t answer_layers() const { return layers - encoder_layers; }
   std::int64_t prompt_layers() const { return encoder_decoder() ? encoder_layers : layers; }
 };
 

@@ -88,6 +88,15 @@ std::vector<ops::RowSpan> prompt_spans(const PackedBatch& batch,
   return spans;
 }
 
+/// An answer's history before its first token: vectors [m, layers, 2, H, W], keys and values.
+void start_answer(RowCache& cache, const at::Tensor& vectors) {
+  for (std::int64_t layer = 0; layer < vectors.size(1); ++layer) {
+    const auto own = vectors.select(1, layer).permute({1, 2, 0, 3});
+    cache.append(static_cast<std::size_t>(layer), own[0], own[1]);
+  }
+  cache.advance(vectors.size(0));
+}
+
 /// Bias of distance, and -infinity at keys after the query, where keys past a row's own end stand too.
 at::Tensor causal_mask(const RelativePositions& positions, const std::vector<std::int64_t>& pasts, std::int64_t length,
                        std::int64_t keys, at::ScalarType dtype) {
@@ -202,8 +211,12 @@ void EncoderDecoder::remember(const at::Tensor& states, const PackedBatch& batch
     encoded->keys.push_back(kv.select(1, 0));
     encoded->values.push_back(kv.select(1, 1));
   }
-  for (const auto& row : batch.rows) {
-    if (row.cache) row.cache->encoded = {encoded, row.begin, row.count};
+  for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+    const auto& row = batch.rows[i];
+    if (!row.cache) continue;
+    row.cache->encoded = {encoded, row.begin, row.count};
+    const auto before = experts ? experts->before_answer(i) : at::Tensor();
+    if (before.defined()) start_answer(*row.cache, before.to(states.scalar_type()));
   }
 }
 

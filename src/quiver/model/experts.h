@@ -52,6 +52,9 @@ class ExpertSource {
   virtual at::Tensor norm(std::int64_t /*number*/, const at::Tensor& weight) { return weight; }
   /// A decoder-only layer's keys (rotated) and values [T, K, d] of the batch's own tokens, to be changed.
   virtual void keys_values(std::int64_t /*layer*/, at::Tensor& /*keys*/, at::Tensor& /*values*/) {}
+  /// An encoder-decoder's: what stands before the answer of the batch's row, [m, layers that answer, 2, K, d], keys and
+  /// values; undefined: nothing.
+  virtual at::Tensor before_answer(std::size_t /*row*/) { return {}; }
 };
 
 /// Passes everything on to another source (null: the base model), for those that listen, or change one part. The other
@@ -71,6 +74,7 @@ class PassingOn : public ExpertSource {
   void keys_values(std::int64_t layer, at::Tensor& keys, at::Tensor& values) override {
     if (source_) source_->keys_values(layer, keys, values);
   }
+  at::Tensor before_answer(std::size_t row) override { return source_ ? source_->before_answer(row) : at::Tensor(); }
 
  private:
   ExpertSource* source_;

@@ -36,7 +36,7 @@ class SharedMix : public model::ExpertSource {
 
   /// A prefix takes the places of the row's first tokens.
   void keys_values(std::int64_t layer, at::Tensor& keys, at::Tensor& values) override {
-    if (!bank_->has_prefixes()) return;
+    if (!bank_->has_prefixes() || bank_->prefixes_start_answers()) return;
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const auto prefix = soft_[i] > 0 ? bank_->prefix(rows_[i].pairs.at(0).first) : at::Tensor();
       if (!prefix.defined()) continue;
@@ -45,6 +45,11 @@ class SharedMix : public model::ExpertSource {
       keys = keys.slice_scatter(own.select(1, 0), 0, begin, end);
       values = values.slice_scatter(own.select(1, 1), 0, begin, end);
     }
+  }
+
+  at::Tensor before_answer(std::size_t row) override {
+    if (!bank_->prefixes_start_answers() || rows_[row].pairs.empty()) return {};
+    return bank_->prefix(rows_[row].pairs[0].first);
   }
 
   /// w + sum_e w_e (g_e - w) for each row.
@@ -119,12 +124,11 @@ std::vector<at::Tensor> soft_prompts(const adapter::Bank& bank,
   bool any = false;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     for (const auto& [expert, weight] : pairs[i]) {
-      const auto& own = bank.soft_prompt(expert);
-      if (!own.defined()) continue;
+      if (!bank.reads_before_prompt(expert)) continue;
       QUIVER_CHECK(pairs[i].size() == 1, unsupported, "expert " + bank.names()[static_cast<std::size_t>(expert)],
                    "its vectors before the prompt cannot be mixed with {} other experts; route to one",
                    pairs[i].size() - 1);
-      out[i] = own;
+      out[i] = bank.soft_prompt(expert);
       any = true;
     }
   }

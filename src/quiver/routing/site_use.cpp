@@ -8,7 +8,7 @@ namespace quiver::routing {
 void check_site_experts(const adapter::Bank& bank, const std::string& route) {
   for (std::int64_t e = 0; e < bank.size(); ++e) {
     QUIVER_CHECK(
-        !bank.soft_prompt(e).defined(), unsupported, "route " + route,
+        !bank.reads_before_prompt(e), unsupported, "route " + route,
         "expert '{}' has {} before the prompt, which a choice by site or token cannot apply; leave it out with "
         "--exclude",
         bank.names()[static_cast<std::size_t>(e)], bank.prefix(e).defined() ? "keys and values" : "vectors");
