@@ -14,6 +14,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/routing/prompt_router.h"
+#include "quiver/routing/test_bank.h"
 
 namespace quiver::routing {
 namespace {
@@ -86,6 +87,23 @@ TEST(PromptRouter, KnownPromptsGetTheirExpertStrangeOnesTheMeanOfAllAndForeignOn
   const auto nearest = choose({300.0, 200.0, 600.0});
   ASSERT_EQ(nearest.size(), 2u) << "the mean of the nearest two";
   EXPECT_NEAR(nearest[0].second, 0.5, 3e-3);
+}
+
+using PromptRouterExperts = WithBank;
+
+TEST_F(PromptRouterExperts, WithVectorsBeforeThePromptAreAloneOrAway) {
+  auto experts = bank({2, 2});
+  adapter::Adapter vectors;
+  vectors.soft_prompt = at::zeros({3, model_.config().hidden});
+  experts->add("vectors", vectors);
+  using Pairs = std::vector<ops::ExpertWeight>;
+  EXPECT_EQ(that_mix({{2, 0.5f}}, *experts), (Pairs{{2, 0.5f}}));
+  EXPECT_EQ(that_mix({{0, 0.25f}, {2, 0.5f}}, *experts), (Pairs{{2, 0.75f}}));
+  const auto others = that_mix({{0, 0.5f}, {1, 0.25f}, {2, 0.25f}}, *experts);
+  ASSERT_EQ(others.size(), 2u);
+  EXPECT_NEAR(others[0].second, 2.0 / 3, 1e-6);
+  EXPECT_NEAR(others[1].second, 1.0 / 3, 1e-6);
+  EXPECT_EQ(that_mix({{0, 0.5f}, {1, 0.5f}}, *experts), (Pairs{{0, 0.5f}, {1, 0.5f}}));
 }
 
 }  // namespace

@@ -51,6 +51,20 @@ std::vector<ops::ExpertWeight> pairs_of_distances(const std::vector<double>& squ
   return out;
 }
 
+std::vector<ops::ExpertWeight> that_mix(std::vector<ops::ExpertWeight> pairs, const adapter::Bank& bank) {
+  const auto alone = [&](const ops::ExpertWeight& pair) { return bank.reads_before_prompt(pair.first); };
+  if (pairs.size() < 2 || std::none_of(pairs.begin(), pairs.end(), alone)) return pairs;
+  float all = 0.0f, kept = 0.0f;
+  for (const auto& pair : pairs) all += pair.second;
+  const auto first =
+      *std::max_element(pairs.begin(), pairs.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (alone(first)) return {{first.first, all}};
+  std::erase_if(pairs, alone);
+  for (const auto& pair : pairs) kept += pair.second;
+  for (auto& pair : pairs) pair.second *= all / kept;
+  return pairs;
+}
+
 PromptRouter::PromptRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,
                            PromptClassifier classifier, PromptRouterOptions options)
     : RequestRouter(std::move(bank), options.combine),
@@ -66,7 +80,7 @@ std::vector<std::vector<ops::ExpertWeight>> PromptRouter::choose(const std::vect
   const auto squares = distances(classifier_, prompt_features(model_, prompts_of(requests)));
   std::vector<std::vector<ops::ExpertWeight>> out;
   for (std::size_t i = 0; i < requests.size(); ++i)
-    out.push_back(pairs_of_distances(row(squares, i), classifier_, options_));
+    out.push_back(that_mix(pairs_of_distances(row(squares, i), classifier_, options_), *bank_));
   return out;
 }
 

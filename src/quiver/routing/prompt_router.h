@@ -47,6 +47,10 @@ class PromptRouter : public RequestRouter {
 std::vector<ops::ExpertWeight> pairs_of_distances(const std::vector<double>& squares, const PromptClassifier& fitted,
                                                   const PromptRouterOptions& options);
 
+/// Experts with vectors before the prompt cannot be mixed: such a one stays, alone, where its weight is the largest,
+/// and leaves its weight to the others where it is not.
+std::vector<ops::ExpertWeight> that_mix(std::vector<ops::ExpertWeight> pairs, const adapter::Bank& bank);
+
 /// Nearest mean by cosine: ARIADNE's choice, LoRAuter's weights.
 class CosineRouter : public RequestRouter {
  public:
