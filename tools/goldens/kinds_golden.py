@@ -10,6 +10,7 @@ usage: kinds_golden.py     (run model_golden.py and t5_golden.py first; needs to
                                in every layer
   mpt/                         the same: multitask prompt tuning of one task, three vectors, rank 2
   t5_ia3/                      of t5/v11: IA3 on k, v and wo (its input)
+  t5_prompt/                   of t5/v11: three vectors before the prompt
   t5_prefix/, t5_prefix_two/   of t5/mt5 and t5/v11: three keys and values in the decoder's one layer, or two
   series/, beside/, block/,    of llama_untied, in Quiver's own format: at o_proj and down_proj a bottleneck of width 3
   products/                    after the map (gelu_new, scale 0.5), beside it (relu, scale 2), or beside the attention or
@@ -44,7 +45,7 @@ PEFT = {
     "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
 }
 MPT = MultitaskPromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, num_ranks=2, num_tasks=1)
-VECTORS = ("prompt", "prefix", "mpt", "t5_prefix", "t5_prefix_two")  # PEFT reads them back for inference alone, so the model at hand is used
+VECTORS = ("prompt", "prefix", "mpt", "t5_prompt", "t5_prefix", "t5_prefix_two")  # PEFT reads them back for inference alone, so the model at hand is used
 OWN = {"series": ("gelu_new", 0.5, "output"), "beside": ("relu", 2.0, "input"), "block": ("silu", 1.5, "block"),
        "products": ("relu", 1.0, "output")}
 SITES = [f"model.layers.{layer}.{name}" for layer in range(2) for name in ("self_attn.o_proj", "mlp.down_proj")]
@@ -227,6 +228,8 @@ def main():
     out.update(by_peft("mpt", llama, MPT, rows, generator))
     out.update(by_peft("t5_prefix", mt5, t5_prefix(1), None, generator, pairs["mt5"]))
     out.update(by_peft("t5_prefix_two", t5, t5_prefix(2), None, generator, pairs["v11"]))
+    prompt = PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3, token_dim=16)
+    out.update(by_peft("t5_prompt", t5, prompt, None, generator, pairs["v11"]))
     write_tensors(OUT / "golden.safetensors", out)
 
 

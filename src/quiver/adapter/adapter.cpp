@@ -36,6 +36,17 @@ std::int64_t Adapter::parameters() const {
   return count;
 }
 
+std::string task_type(const Adapter& adapter) {
+  const auto two_stacks = [](const auto& places) {
+    return std::any_of(places.begin(), places.end(), [](const auto& entry) {
+      return entry.first.starts_with("encoder.") || entry.first.starts_with("decoder.");
+    });
+  };
+  const bool any = adapter.encoder_decoder || two_stacks(adapter.sites) || two_stacks(adapter.extras) ||
+                   two_stacks(adapter.norms) || two_stacks(adapter.derived);
+  return any ? "SEQ_2_SEQ_LM" : "CAUSAL_LM";
+}
+
 bool is_dora(const Adapter& a) {
   auto rest = a;
   rest.derived.clear();

@@ -62,6 +62,7 @@ struct Adapter {
   PrefixMap prefix_map = {};                        ///< in place of `prefix` while it is trained through a map
   /// Multitask prompt tuning: what the soft prompt is multiplied by for each of K tasks, [K, m, r] and [K, r, D].
   at::Tensor task_columns = {}, task_rows = {};
+  bool encoder_decoder = false;  ///< what it is for; of vectors alone nothing else tells
   std::int64_t parameters() const;
   /// True where it is LoRA factors and nothing else: what merges, clusterings and prototypes are made of.
   bool only_factors() const {
@@ -69,6 +70,9 @@ struct Adapter {
            !prefix_map.embedding.defined();
   }
 };
+
+/// PEFT's name of what the adapter's model does, by which PEFT chooses how it reads vectors: CAUSAL_LM or SEQ_2_SEQ_LM.
+std::string task_type(const Adapter& adapter);
 
 /// True where it is DoRA and nothing else: a magnitude for each pair of factors.
 bool is_dora(const Adapter& adapter);

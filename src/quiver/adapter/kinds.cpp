@@ -255,6 +255,7 @@ Adapter make_adapter(const model::LanguageModel& model, const LoraOptions& lora,
   QUIVER_CHECK(!several({Kind::prompt, Kind::mpt}), usage, "--kind", "one prompt: prompt or mpt");
   Adapter out{lora};
   if (o.kinds.contains(Kind::lora) || o.kinds.contains(Kind::dora)) out = make_lora(model, lora, seed);
+  out.encoder_decoder = model.config().encoder_decoder();
   const Maker maker(model, o, seed);
   if (o.kinds.contains(Kind::dora)) maker.magnitudes(out);
   if (o.kinds.contains(Kind::vera)) maker.vera(out, lora.rank);

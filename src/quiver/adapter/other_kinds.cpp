@@ -114,10 +114,15 @@ Adapter vera_of(Tensors left, const std::string& where) {
 }
 
 /// Prompt tuning and prefix tuning have one key in common.
-Adapter vectors_of(Tensors left, at::Tensor Adapter::*member, const std::string& where) {
+Adapter vectors_of(Tensors left, at::Tensor Adapter::*member, const json& config, const std::string& where) {
   Adapter out;
-  out.*member = take_one(left, kPrompt, 2, where);
+  auto& vectors = out.*member = take_one(left, kPrompt, 2, where);
   check_known(left, where);
+  QUIVER_CHECK(vectors.defined(), format, where, "no {}", kPrompt);
+  // PEFT keeps as many again for a decoder's sake, and does not read them.
+  const auto used = config.value("num_virtual_tokens", json());
+  if (used.is_number_integer() && used >= 1 && used < vectors.size(0))
+    vectors = vectors.narrow(0, 0, used).contiguous();
   return out;
 }
 
@@ -238,9 +243,11 @@ struct Folder {
   Tensors tensors;
 };
 
-json config_of(const std::string& type, const std::string& base_model) {
-  return {
-      {"peft_type", type}, {"base_model_name_or_path", base_model}, {"inference_mode", true}, {"task_type", nullptr}};
+json config_of(const std::string& type, const Adapter& adapter, const std::string& base_model) {
+  return {{"peft_type", type},
+          {"base_model_name_or_path", base_model},
+          {"inference_mode", true},
+          {"task_type", task_type(adapter)}};
 }
 
 std::vector<std::string> modules(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
@@ -256,7 +263,7 @@ bool only_ia3(const Adapter& a) {
 }
 
 Folder ia3_folder(const Adapter& adapter, const std::string& base_model) {
-  Folder out{config_of("IA3", base_model), {}};
+  Folder out{config_of("IA3", adapter, base_model), {}};
   std::set<std::string> targets, inputs;
   for (const auto& [site, e] : adapter.extras) {
     targets.insert(site);
@@ -271,7 +278,7 @@ Folder ia3_folder(const Adapter& adapter, const std::string& base_model) {
 }
 
 Folder prompt_folder(const Adapter& adapter, const std::string& base_model) {
-  Folder out{config_of("PROMPT_TUNING", base_model), {{kPrompt, adapter.soft_prompt}}};
+  Folder out{config_of("PROMPT_TUNING", adapter, base_model), {{kPrompt, adapter.soft_prompt}}};
   out.config["num_virtual_tokens"] = adapter.soft_prompt.size(0);
   out.config["token_dim"] = adapter.soft_prompt.size(1);
   out.config["num_transformer_submodules"] = 1;
@@ -286,7 +293,7 @@ Folder prompt_folder(const Adapter& adapter, const std::string& base_model) {
 }
 
 Folder prefix_folder(const Adapter& adapter, const std::string& base_model) {
-  Folder out{config_of("PREFIX_TUNING", base_model), {{kPrompt, adapter.prefix}}};
+  Folder out{config_of("PREFIX_TUNING", adapter, base_model), {{kPrompt, adapter.prefix}}};
   out.config["num_virtual_tokens"] = adapter.prefix.size(0);
   out.config["num_transformer_submodules"] = 1;
   out.config["prefix_projection"] = false;
@@ -294,7 +301,7 @@ Folder prefix_folder(const Adapter& adapter, const std::string& base_model) {
 }
 
 Folder vera_folder(const Adapter& adapter, const std::string& base_model) {
-  Folder out{config_of("VERA", base_model), {{kVeraA, adapter.shared_a}, {kVeraB, adapter.shared_b}}};
+  Folder out{config_of("VERA", adapter, base_model), {{kVeraA, adapter.shared_a}, {kVeraB, adapter.shared_b}}};
   std::set<std::string> targets;
   for (const auto& [site, d] : adapter.derived) {
     targets.insert(site);
@@ -308,7 +315,7 @@ Folder vera_folder(const Adapter& adapter, const std::string& base_model) {
 }
 
 Folder norms_folder(const Adapter& adapter, const std::string& base_model) {
-  Folder out{config_of("LN_TUNING", base_model), {}};
+  Folder out{config_of("LN_TUNING", adapter, base_model), {}};
   std::set<std::string> targets;
   for (const auto& [norm, weight] : adapter.norms) {
     targets.insert(norm);
@@ -319,7 +326,7 @@ Folder norms_folder(const Adapter& adapter, const std::string& base_model) {
 }
 
 Folder own_folder(const Adapter& adapter, const std::string& base_model) {
-  Folder out{config_of("QUIVER", base_model), {}};
+  Folder out{config_of("QUIVER", adapter, base_model), {}};
   const auto put = [&](const std::string& module, const char* suffix, const at::Tensor& t) {
     if (t.defined()) out.tensors[std::string(kPrefix) + module + suffix] = t;
   };
@@ -373,6 +380,19 @@ Folder folder_of(const Adapter& adapter, const std::string& base_model) {
   return own_folder(adapter, base_model);
 }
 
+/// The tensors of a folder of a known type.
+Adapter of_type(const std::string& type, Tensors tensors, const json& config, const std::string& where) {
+  if (type == "IA3") return ia3_of(std::move(tensors), where);
+  if (type == "LN_TUNING") return norms_of(std::move(tensors), where);
+  if (type == "QUIVER") return own_of(std::move(tensors), config, where);
+  if (type == "MULTITASK_PROMPT_TUNING") return mpt_of(std::move(tensors), where);
+  if (type == "VERA") return vera_of(std::move(tensors), where);
+  if (type == "PROMPT_TUNING") return vectors_of(std::move(tensors), &Adapter::soft_prompt, config, where);
+  auto out = vectors_of(std::move(tensors), &Adapter::prefix, config, where);
+  deal_as_peft(out.prefix, config, where);
+  return out;
+}
+
 }  // namespace
 
 ops::Nonlinearity nonlinearity_of_name(const std::string& name, const std::string& where) {
@@ -404,14 +424,8 @@ std::optional<Adapter> read_other_kind(const fs::path& folder) {
     tensors[name] = tensor.to(at::kFloat);
   }
   QUIVER_CHECK(!tensors.empty(), format, where, "the file holds no tensors");
-  if (type == "IA3") return ia3_of(std::move(tensors), where);
-  if (type == "LN_TUNING") return norms_of(std::move(tensors), where);
-  if (type == "QUIVER") return own_of(std::move(tensors), config, where);
-  if (type == "MULTITASK_PROMPT_TUNING") return mpt_of(std::move(tensors), where);
-  if (type == "VERA") return vera_of(std::move(tensors), where);
-  if (type == "PROMPT_TUNING") return vectors_of(std::move(tensors), &Adapter::soft_prompt, where);
-  auto out = vectors_of(std::move(tensors), &Adapter::prefix, where);
-  deal_as_peft(out.prefix, config, where);
+  auto out = of_type(type, std::move(tensors), config, where);
+  out.encoder_decoder = config.value("task_type", json()) == "SEQ_2_SEQ_LM";
   return out;
 }
 

@@ -182,7 +182,7 @@ std::string write_peft_config(const Adapter& adapter, const std::string& base_mo
   }
   json config{
       {"peft_type", "LORA"},
-      {"task_type", "CAUSAL_LM"},
+      {"task_type", task_type(adapter)},
       {"base_model_name_or_path", base_model},
       {"r", o.rank},
       {"lora_alpha", o.alpha},
