@@ -119,6 +119,17 @@ std::int64_t key_width(const model::LanguageModel& model) {
   return found == sites.end() ? 0 : found->out;
 }
 
+LoraOptions::Init init_of_name(const std::string& name) {
+  for (const auto init : {LoraOptions::Init::peft, LoraOptions::Init::mttl, LoraOptions::Init::pemt}) {
+    if (init_name(init) == name) return init;
+  }
+  fail(ErrorCode::usage, "--init", "'{}', expected peft, mttl or pemt", name);
+}
+
+std::string init_name(LoraOptions::Init init) {
+  return init == LoraOptions::Init::peft ? "peft" : init == LoraOptions::Init::mttl ? "mttl" : "pemt";
+}
+
 Adapter make_lora(const model::LanguageModel& model, const LoraOptions& options, std::uint64_t seed) {
   check(options);
   Adapter adapter{options, {}};
@@ -127,10 +138,11 @@ Adapter make_lora(const model::LanguageModel& model, const LoraOptions& options,
     if (!targets_site(options.targets, site.name)) continue;
     Random random(derive_seed(seed, i));
     const double share = options.init == LoraOptions::Init::mttl ? 3.0 : 1.0;
-    adapter.sites[site.name] = {
-        uniform(options.rank, site.in, 1.0 / std::sqrt(share * static_cast<double>(site.in)), random),
-        at::zeros({site.out, options.rank}, at::kFloat),
-        lora_scale(options.alpha, options.rank, options.rank_stabilised)};
+    const auto a = uniform(options.rank, site.in, 1.0 / std::sqrt(share * static_cast<double>(site.in)), random);
+    const auto b = options.init == LoraOptions::Init::pemt
+                       ? uniform(site.out, options.rank, 1.0 / std::sqrt(static_cast<double>(options.rank)), random)
+                       : at::zeros({site.out, options.rank}, at::kFloat);
+    adapter.sites[site.name] = {a, b, lora_scale(options.alpha, options.rank, options.rank_stabilised)};
   }
   QUIVER_CHECK(!adapter.sites.empty(), usage, "--targets",
                "'{}' match no site; sites end in q_proj, k_proj, v_proj, o_proj, ...", join(options.targets, ","));

@@ -26,6 +26,8 @@ struct LoraOptions {
   enum class Init {
     peft,  ///< A ~ U(-1/sqrt(in), 1/sqrt(in)) (Kaiming, a = sqrt 5), B = 0
     mttl,  ///< A ~ U(-g, g), g = gain(leaky_relu, sqrt 5) / sqrt(in) = 1/sqrt(3 in), B = 0
+    pemt,  ///< A as peft, B ~ U(-1/sqrt(rank), 1/sqrt(rank)): training does not start at the base model (arXiv
+           ///< 2402.15082)
   };
   Init init = Init::peft;
   /// A is the same for all experts of a seed and is not trained; B alone is (LoRA-FA, arXiv 2308.03303). Routing by
@@ -84,6 +86,10 @@ Adapter for_new_task(Adapter adapter);
 /// Calls visit(tensor) for every tensor of the adapter that is trained, in an order that its names alone decide.
 void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit);
 void for_each_tensor(const Adapter& adapter, const std::function<void(const at::Tensor&)>& visit);
+
+/// peft, mttl, pemt. Throws Error{usage}.
+LoraOptions::Init init_of_name(const std::string& name);
+std::string init_name(LoraOptions::Init init);
 
 /// alpha and rank as a scale.
 double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised);

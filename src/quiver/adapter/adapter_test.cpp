@@ -105,6 +105,23 @@ TEST(MakeLora, AIsUniformUpToItsBoundAndBIsZero) {
   }
 }
 
+TEST(MakeLora, PemtDrawsBToo) {
+  auto options = options_of(16);
+  const auto usual = make_lora(tiny_model(), options, 11);
+  options.init = LoraOptions::Init::pemt;
+  const auto adapter = make_lora(tiny_model(), options, 11);
+  double largest = 0.0;
+  for (const auto& [site, f] : adapter.sites) {
+    EXPECT_TRUE(f.a.equal(usual.sites.at(site).a)) << site;
+    EXPECT_LE(f.b.abs().max().item<double>(), 0.25 + 1e-6) << site;
+    EXPECT_NEAR(f.b.square().mean().item<double>(), 0.0625 / 3, 0.004) << site;
+    largest = std::max(largest, f.b.abs().max().item<double>());
+  }
+  EXPECT_GT(largest, 0.249);
+  EXPECT_EQ(init_of_name(init_name(LoraOptions::Init::pemt)), LoraOptions::Init::pemt);
+  EXPECT_THROW(init_of_name("pent"), Error);
+}
+
 TEST(MakeLora, ASiteIsDrawnFromSeedAndSiteAlone) {
   const auto all = make_lora(tiny_model(), options_of(4), 7), again = make_lora(tiny_model(), options_of(4), 7);
   const auto other = make_lora(tiny_model(), options_of(4), 8);

@@ -40,7 +40,7 @@ void declare_lora(CLI::App& app, Options& o) {
   app.add_option("--dropout", lora.dropout, "of the input of A")->capture_default_str();
   app.add_option("--targets", lora.targets, "sites by the end of their names, or one regular expression; default: all")
       ->delimiter(',');
-  app.add_option("--init", o.init, "peft or mttl: how A starts")->capture_default_str();
+  app.add_option("--init", o.init, "peft, mttl or pemt: how A and B start")->capture_default_str();
   app.add_flag("--share-a", lora.share_a,
                "one fixed A for all experts of a seed, B alone is trained (for --route seqr)");
   app.add_option("--init-from", o.init_from, "a PEFT folder to start from");
@@ -159,7 +159,6 @@ void report(const Options& o, const training::TrainedExpert& e) {
 void run(Options& o) {
   TerminalProgress progress;
   o.train.schedule = training::schedule_of_name(o.schedule);
-  QUIVER_CHECK(o.init == "peft" || o.init == "mttl", usage, "--init", "'{}', expected peft or mttl", o.init);
   const bool full = o.method == "full";
   std::vector<std::string> methods{"lora", "poly", "full", "pemt-source"};
   const auto own = target_methods();
@@ -169,7 +168,7 @@ void run(Options& o) {
                "'{}', expected {}", o.method, join(methods, ", "));
   QUIVER_CHECK(o.settings.empty() || target, usage, "--set", "goes with --method {}", join(own, ", "));
   QUIVER_CHECK(full || !o.library.empty(), usage, "train", "give --library DIR, which gets the experts");
-  o.train.lora.init = o.init == "mttl" ? adapter::LoraOptions::Init::mttl : adapter::LoraOptions::Init::peft;
+  o.train.lora.init = adapter::init_of_name(o.init);
   o.train.shuffle = !o.no_shuffle;
   choose_kinds(o);
   training::check(o.train);

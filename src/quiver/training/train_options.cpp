@@ -86,7 +86,7 @@ nlohmann::json to_json(const TrainOptions& o) {
                      {"rank_stabilised", o.lora.rank_stabilised},
                      {"dropout", o.lora.dropout},
                      {"targets", o.lora.targets},
-                     {"init", o.lora.init == adapter::LoraOptions::Init::mttl ? "mttl" : "peft"},
+                     {"init", adapter::init_name(o.lora.init)},
                      {"join", to_json(o.join)},
                      {"epochs", o.epochs},
                      {"max_steps", o.max_steps},
