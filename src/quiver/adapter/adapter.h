@@ -22,7 +22,7 @@ struct LoraOptions {
   bool rank_stabilised = false;  ///< rsLoRA (Kalajdzievski, 2023)
   double dropout = 0.0;          ///< of the input of A, in training
   /// Sites by the end of their names (`q_proj`), or one regular expression over whole names; empty: every site.
-  std::vector<std::string> targets;
+  std::vector<std::string> targets = {};
   enum class Init {
     peft,  ///< A ~ U(-1/sqrt(in), 1/sqrt(in)) (Kaiming, a = sqrt 5), B = 0
     mttl,  ///< A ~ U(-g, g), g = gain(leaky_relu, sqrt 5) / sqrt(in) = 1/sqrt(3 in), B = 0
