@@ -25,7 +25,8 @@ namespace {
 
 constexpr double kShrinkage = 0.3;  // of the covariances between features
 constexpr std::int64_t kFolds = 5;
-constexpr double kKnown = 0.99;  // share of the known tasks' prompts within the edge
+constexpr double kLeastEdge = 1e-6;  // where every expert has but one prompt, which lies on its mean
+constexpr double kKnown = 0.99;      // share of the known tasks' prompts within the edge
 
 /// Means and whitening alone. Experts without rows get a mean that nothing is near.
 PromptClassifier fit_once(const std::vector<at::Tensor>& features) {
@@ -94,7 +95,7 @@ PromptClassifier fit_prompt_classifier(const std::vector<at::Tensor>& features) 
   const auto left_out = leave_out(features);
   const auto all = at::cat(left_out.distances, 0);
   const auto own = at::tensor(left_out.own, at::kLong);
-  out.edge = all.amin(1).quantile(kKnown).item<double>();
+  out.edge = std::max(all.amin(1).quantile(kKnown).item<double>(), kLeastEdge);
   out.temperature = best_temperature(all, own);
   out.accuracy = all.argmin(1).eq(own).to(at::kDouble).mean().item<double>();
   return out;

@@ -57,6 +57,7 @@ TEST(PromptClassifier, TellsTasksApartUnderACommonSpread) {
     EXPECT_GT(nearest.eq(e).to(at::kFloat).mean().item<double>(), 0.9);
   }
   EXPECT_NO_THROW(fit_prompt_classifier({at::randn({1, 4}), at::randn({3, 4})})) << "a single prompt is enough";
+  EXPECT_GT(fit_prompt_classifier({at::randn({1, 4}), at::randn({1, 4})}).edge, 0.0) << "it divides distances";
   EXPECT_THROW(fit_prompt_classifier({}), Error);
 }
 

@@ -31,6 +31,8 @@ std::unique_ptr<Router> make_auto(const RouteSpec& spec, const RouterInputs& inp
   options.top_k = count_of(spec, "top_k", options.top_k);
   options.others = count_of(spec, "others", options.others);
   options.sharpness = spec.number("sharpness", options.sharpness);
+  QUIVER_CHECK(options.sharpness > 0, usage, "--route " + spec.text, "sharpness={}, expected a positive number",
+               options.sharpness);
   options.base_from = spec.number("base_from", options.base_from);
   options.temperature = spec.number("temperature", options.temperature);
   options.combine = combine_of(spec);
