@@ -45,7 +45,8 @@ PEFT = {
     "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
 }
 MPT = MultitaskPromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, num_ranks=2, num_tasks=1)
-VECTORS = ("prompt", "prefix", "mpt", "t5_prompt", "t5_prefix", "t5_prefix_two")  # PEFT reads them back for inference alone, so the model at hand is used
+# PEFT reads them back for inference alone, so the model at hand is used.
+VECTORS = ("prompt", "prefix", "mpt", "t5_prompt", "t5_prefix", "t5_prefix_two")
 OWN = {"series": ("gelu_new", 0.5, "output"), "beside": ("relu", 2.0, "input"), "block": ("silu", 1.5, "block"),
        "products": ("relu", 1.0, "output")}
 SITES = [f"model.layers.{layer}.{name}" for layer in range(2) for name in ("self_attn.o_proj", "mlp.down_proj")]

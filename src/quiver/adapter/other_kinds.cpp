@@ -372,6 +372,8 @@ Folder folder_of(const Adapter& adapter, const std::string& base_model) {
   if (only_ia3(adapter)) return ia3_folder(adapter, base_model);
   const bool prompt = adapter.soft_prompt.defined(), prefix = adapter.prefix.defined();
   const bool norms = !adapter.norms.empty(), derived = !adapter.derived.empty();
+  // PEFT would compute something else with such a prefix and not say so.
+  if (prefix && adapter.encoder_decoder) return own_folder(adapter, base_model);
   if (adapter.sites.empty() && adapter.extras.empty() && int{prompt} + prefix + norms + derived == 1) {
     if (prompt) return prompt_folder(adapter, base_model);
     if (prefix) return prefix_folder(adapter, base_model);

@@ -84,6 +84,10 @@ TEST(PromptRouter, KnownPromptsGetTheirExpertStrangeOnesTheMeanOfAllAndForeignOn
   for (const auto& [expert, weight] : choose({600.0, 610.0, 900.0})) sum += weight;
   EXPECT_NEAR(sum, std::pow(0.5, 8), 1e-4);
   EXPECT_TRUE(choose({900.0, 900.0, 900.0}).empty()) << "the base model alone";
+  const auto many = choose(std::vector<double>(2000, 200.0));
+  ASSERT_EQ(many.size(), 32u);
+  options.others = 0;
+  EXPECT_EQ(choose(std::vector<double>(2000, 200.0)).size(), 2000u) << "small as each is";
   options.others = 2;
   const auto nearest = choose({300.0, 200.0, 600.0});
   ASSERT_EQ(nearest.size(), 2u) << "the mean of the nearest two";

@@ -37,6 +37,7 @@ std::vector<ops::ExpertWeight> pairs_of_distances(const std::vector<double>& squ
   const double strange = 1.0 / (1.0 + std::pow(r, -options.sharpness));
   const double common =
       options.base_from > 0 && r > options.base_from ? std::pow(options.base_from / r, options.sharpness) : 1.0;
+  if (common < kNegligible) return {};
   std::vector<double> scores, weights(squares.size(), 0.0);
   for (const double d : squares) scores.push_back(-d);
   const auto add = [&](const std::vector<ops::ExpertWeight>& pairs, double share) {
@@ -44,9 +45,10 @@ std::vector<ops::ExpertWeight> pairs_of_distances(const std::vector<double>& squ
   };
   add(pairs_of(scores, {options.top_k, fitted.temperature * options.temperature}), 1.0 - strange);
   add(pairs_of(scores, {options.others, std::numeric_limits<double>::infinity()}), strange);
+  const double least = kNegligible * *std::max_element(weights.begin(), weights.end());
   std::vector<ops::ExpertWeight> out;
   for (std::size_t e = 0; e < weights.size(); ++e) {
-    if (weights[e] * common >= kNegligible) out.emplace_back(e, static_cast<float>(weights[e] * common));
+    if (weights[e] >= least) out.emplace_back(e, static_cast<float>(weights[e] * common));
   }
   return out;
 }

@@ -17,13 +17,10 @@ std::vector<ops::ExpertWeight> pairs_of(const std::vector<double>& scores, const
   std::vector<double> weights;
   double sum = 0.0;
   for (const auto e : order) weights.push_back(std::exp((scores[e] - scores[order[0]]) / options.temperature));
-  for (auto& w : weights) sum += w;
-  double kept = 0.0;
-  for (auto& w : weights) kept += (w /= sum) >= kNegligible ? w : 0.0;
+  for (auto& w : weights) sum += (w = w >= kNegligible ? w : 0.0);  // the best's is 1
   std::vector<ops::ExpertWeight> out;
   for (std::size_t i = 0; i < order.size(); ++i) {
-    if (weights[i] >= kNegligible)
-      out.emplace_back(static_cast<std::int64_t>(order[i]), static_cast<float>(weights[i] / kept));
+    if (weights[i] > 0.0) out.emplace_back(static_cast<std::int64_t>(order[i]), static_cast<float>(weights[i] / sum));
   }
   return out;
 }

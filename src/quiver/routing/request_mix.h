@@ -9,7 +9,7 @@
 
 namespace quiver::routing {
 
-inline constexpr double kNegligible = 1e-3;  ///< weights below are left out
+inline constexpr double kNegligible = 1e-3;  ///< of the best weight: lower ones are left out
 
 struct RequestMixOptions {
   std::int64_t top_k = 1;    ///< experts of a request; 0: all
