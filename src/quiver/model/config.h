@@ -38,9 +38,9 @@ struct ModelConfig {
 
   bool encoder_decoder() const { return encoder_layers > 0; }
   /// Layers that a prompt passes through.
+  std::int64_t prompt_layers() const { return encoder_decoder() ? encoder_layers : layers; }
   /// Layers of the stack that writes answers.
   std::int64_t answer_layers() const { return layers - encoder_layers; }
-  std::int64_t prompt_layers() const { return encoder_decoder() ? encoder_layers : layers; }
 };
 
 struct DecoderConfig : ModelConfig {
