@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training every weight: gradients against transformers (tools/goldens/t5_golden.py) and finite differences; runs that
 // are killed go on.
-#include "quiver/training/full_training.h"
+#include "quiver/training/methods/full_training.h"
 
 #include <ATen/TensorOperators.h>
 #include <c10/core/GradMode.h>

@@ -17,7 +17,7 @@
 #include "quiver/clustering/mbc.h"
 #include "quiver/library/library.h"
 #include "quiver/model/load.h"
-#include "quiver/routing/directions.h"
+#include "quiver/routing/token/directions.h"
 #include "quiver/training/trainer.h"
 
 namespace quiver {

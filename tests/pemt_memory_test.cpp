@@ -16,8 +16,8 @@
 #include "quiver/model/answer_pass.h"
 #include "quiver/model/load.h"
 #include "quiver/model/trainable_model.h"
-#include "quiver/routing/pemt.h"
-#include "quiver/training/pemt_training.h"
+#include "quiver/routing/prompts/pemt.h"
+#include "quiver/training/methods/pemt_training.h"
 #include "quiver/training/row_loss.h"
 
 namespace quiver {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PEMT's second stage against its equations written out in PyTorch (tools/goldens/pemt_golden.py).
-#include "quiver/routing/pemt.h"
+#include "quiver/routing/prompts/pemt.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/randn_like.h>
@@ -12,10 +12,10 @@
 #include "quiver/model/answer_pass.h"
 #include "quiver/model/generate.h"
 #include "quiver/model/load.h"
-#include "quiver/routing/saved_pemt.h"
+#include "quiver/routing/prompts/saved_pemt.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
-#include "quiver/training/pemt_training.h"
+#include "quiver/training/methods/pemt_training.h"
 #include "quiver/training/row_loss.h"
 #include "quiver/training/training_source.h"
 

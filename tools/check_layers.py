@@ -4,8 +4,8 @@
 
 usage: check_layers.py [--self-test] [--root FOLDER]
 
-The order of the folders is the order of the quiver_layer lines in src/quiver/CMakeLists.txt, `cli` last. Each run first
-plants one violation of every rule in a small tree and expects it to be found; --self-test stops there. Prints
+The folders are the quiver_layer lines in src/quiver/CMakeLists.txt: each may include what its USES names, and no other;
+`cli` may include all. The lines must make a graph without a cycle. Each run first plants one violation of every rule in a small tree and expects it to be found; --self-test stops there. Prints
 `file:line: rule` for each finding and exits 1 if there is one.
 """
 import argparse
@@ -21,7 +21,7 @@ SCRIPTS = {".py", ".sh", ".cmake"}
 MAX_LINES = 600
 NO_TORCH = {"base", "kernels", "text", "data"}
 MAY_PRINT = {"cli"}
-MAY_PRINT_FILES = {"src/quiver/base/progress.cpp"}
+MAY_PRINT_FILES = {"src/quiver/base/progress.cpp", "src/quiver/recipes/child_process.cpp"}  # drawing; a child after fork
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 INTRINSICS = re.compile(r"^(?:[a-z]*mmintrin|immintrin|x86intrin|x86gprintrin|intrin|arm_neon|arm_sve|arm_acle)\.h$")
@@ -32,9 +32,17 @@ UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")
 LITERALS = re.compile(r'//[^\n]*|/\*.*?\*/|R"\((?:.|\n)*?\)"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S)
 
 
-def layer_order(root):
-    names = re.findall(r"^quiver_layer\((\w+)", (root / "src/quiver/CMakeLists.txt").read_text(), re.M)
-    return {name: position for position, name in enumerate(names + ["cli"])}
+def allowed_folders(root):
+    """Folder: the folders that it may include. A folder is declared after those that it uses, so there is no cycle."""
+    lines = re.findall(r"^quiver_layer\((\w+)([^)]*)\)", (root / "src/quiver/CMakeLists.txt").read_text(), re.M)
+    allowed = {}
+    for name, rest in lines:
+        uses = re.search(r"USES((?:\s+[a-z_]+)*)", rest)
+        allowed[name] = set(uses.group(1).split()) if uses else set()
+        for used in allowed[name] - allowed.keys() | (allowed[name] & {name}):
+            sys.exit(f"check_layers: src/quiver/CMakeLists.txt: {name} uses {used}, which is not declared before it")
+    allowed["cli"] = set(allowed)
+    return allowed
 
 
 def without_literals(text):
@@ -49,10 +57,10 @@ def files_of(root, folders, suffixes, names=()):
                 yield path
 
 
-def check_includes(root, path, lines, order):
+def check_includes(root, path, lines, allowed):
     parts = path.relative_to(root).parts
     layer = parts[2] if parts[:2] == ("src", "quiver") and len(parts) > 3 else None
-    if layer is not None and layer not in order:
+    if layer is not None and layer not in allowed:
         yield 1, f"folder '{layer}' has no quiver_layer line in src/quiver/CMakeLists.txt"
         return
     for number, line in enumerate(lines, 1):
@@ -71,8 +79,8 @@ def check_includes(root, path, lines, order):
         if not (root / "src" / name).is_file() and not (root / name).is_file():
             yield number, f'"{name}" does not exist below src/: name project headers by their path from there'
         target = name.split("/")[1] if name.startswith("quiver/") and name.count("/") > 1 else None
-        if layer is not None and target in order and order[target] > order[layer]:
-            yield number, f"{layer} may not include {target} ({name}): {target} is the higher layer"
+        if layer is not None and target != layer and target in allowed and target not in allowed[layer]:
+            yield number, f"{layer} may not include {target} ({name}): its USES in src/quiver/CMakeLists.txt has it not"
 
 
 def check_code(root, path, text):
@@ -101,10 +109,10 @@ def check_text(path, text):
 
 
 def findings(root):
-    order = layer_order(root)
+    allowed = allowed_folders(root)
     for path in files_of(root, SOURCE_FOLDERS, CPP):
         text = path.read_text()
-        for number, what in (*check_includes(root, path, text.splitlines(), order), *check_code(root, path, text)):
+        for number, what in (*check_includes(root, path, text.splitlines(), allowed), *check_code(root, path, text)):
             yield path, number, what
     everything = set(files_of(root, SOURCE_FOLDERS, CPP)) \
         | set(files_of(root, SCRIPT_FOLDERS, SCRIPTS, ("CMakeLists.txt", "run"))) \
@@ -123,6 +131,7 @@ PLANTED = {  # file of the planted tree: (its text, words that the one finding m
     "src/quiver/ops/a_test.cpp": (SPDX + 'void f() { std::cout << 1; }\n', None),
     "src/quiver/ops/o.h": (SPDX + "void print(); void g() { file.abort(); }\n", None),
     "src/quiver/base/up.cpp": (SPDX + '#include "quiver/ops/o.h"\n', "base may not include ops"),
+    "src/quiver/ops/across.cpp": (SPDX + '#include "quiver/kernels/k.h"\n', "ops may not include kernels"),
     "src/quiver/base/torch.cpp": (SPDX + "#include <ATen/core/Tensor.h>\n", "no LibTorch in base"),
     "src/quiver/ops/all.cpp": (SPDX + "#include <torch/torch.h>\n", "costs 10 s"),
     "src/quiver/ops/fast.cpp": (SPDX + "#include <immintrin.h>\n", "belong in kernels"),
@@ -144,7 +153,8 @@ def self_test():
         for name, (text, _) in PLANTED.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
-        layers = "".join(f"quiver_layer({name} LINKS x)\n" for name in ("base", "kernels", "ops"))
+        layers = "".join(f"quiver_layer({name} {uses} LINKS x)\n"
+                         for name, uses in (("base", ""), ("kernels", "USES base"), ("ops", "USES base")))
         (root / "src/quiver/CMakeLists.txt").write_text("# SPDX-License-Identifier: Apache-2.0\n" + layers)
         found = {}
         for path, _, what in findings(root):

@@ -3,14 +3,14 @@
 
 #include "quiver/base/error.h"
 #include "quiver/cli/common.h"
-#include "quiver/cli/task_rows.h"
+#include "quiver/workspace/task_rows.h"
 #include "quiver/cli/verb.h"
 #include "quiver/evaluation/evaluate.h"
 #include "quiver/evaluation/terminal_table.h"
 #include "quiver/routing/constant_router.h"
-#include "quiver/training/adaptation.h"
-#include "quiver/training/adaptation_interval.h"
-#include "quiver/training/few_shot.h"
+#include "quiver/training/adaptation/adaptation.h"
+#include "quiver/training/adaptation/adaptation_interval.h"
+#include "quiver/training/adaptation/few_shot.h"
 
 namespace quiver::cli {
 
@@ -218,10 +218,10 @@ std::function<void()> declare_adapt(CLI::App& app) {
   o->adapt.train.max_steps = 60;
   o->adapt.train.batch_rows = 8;
   o->evaluate.limit = 200;
-  o->model.declare(app);
-  o->experts.declare(app);
-  o->tasks.declare(app);
-  o->join.declare(app);
+  declare(app, o->model);
+  declare(app, o->experts);
+  declare(app, o->tasks);
+  declare(app, o->join);
   app.add_option("--regime", o->regimes, regime_help())->required();
   app.add_option("--shots", o->few.shots, "examples in all; 0: see --shots-per-class")->capture_default_str();
   app.add_option("--shots-per-class", o->few.shots_per_class, "examples of each different target")

@@ -5,13 +5,16 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/cli/bench_cases.h"
-#include "quiver/cli/bench_profile.h"
-#include "quiver/cli/bench_support.h"
+#include "quiver/bench/cases.h"
+#include "quiver/bench/profile.h"
+#include "quiver/bench/support.h"
+#include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
 
 namespace quiver::cli {
 namespace {
+
+using namespace bench;
 
 void run(const BenchOptions& o) {
   std::vector<std::string> names;
@@ -41,7 +44,7 @@ std::function<void()> declare_bench(CLI::App& app) {
   app.add_option("case", o->name,
                  "train, together, prefill, decode, decode-arrow, arrow, mixed, load, library or machine")
       ->required();
-  o->model.declare(app);
+  declare(app, o->model);
   app.add_option("--rank", o->rank, "of the adapters")->capture_default_str();
   app.add_option("--batch", o->batch, "train, together: rows of an expert")->capture_default_str();
   app.add_option("--length", o->length, "tokens of a row or prompt")->capture_default_str();

@@ -44,8 +44,8 @@ void run(const Options& o) {
 std::function<void()> declare_chat(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->generation.model.max_new_tokens = 512;
-  o->model.declare(app);
-  o->route.declare(app);
+  declare(app, o->model);
+  declare(app, o->route);
   o->generation.declare(app);
   app.add_option("--system", o->system, "the system message; default: the template's own");
   return [o] { run(*o); };

@@ -11,7 +11,7 @@
 #include "quiver/clustering/incremental.h"
 #include "quiver/clustering/mbc.h"
 #include "quiver/clustering/retrieval.h"
-#include "quiver/routing/directions.h"
+#include "quiver/routing/token/directions.h"
 
 namespace quiver::cli {
 namespace {

@@ -10,7 +10,7 @@
 #include "quiver/cli/verb.h"
 #include "quiver/clustering/mbc.h"
 #include "quiver/evaluation/evaluate.h"
-#include "quiver/evaluation/report.h"
+#include "quiver/evaluation/report/report.h"
 #include "quiver/evaluation/terminal_table.h"
 #include "quiver/evaluation/trace.h"
 #include "quiver/routing/router_table.h"
@@ -179,10 +179,10 @@ std::string route_help() {
 
 std::function<void()> declare_evaluate(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  o->model.declare(app);
-  o->experts.declare(app);
-  o->tasks.declare(app);
-  o->join.declare(app);
+  declare(app, o->model);
+  declare(app, o->experts);
+  declare(app, o->tasks);
+  declare(app, o->join);
   app.add_option("--route", o->routes, route_help());
   app.add_option("--split", o->split, "train, validation or test")->capture_default_str();
   app.add_option("--limit", o->evaluate.limit, "rows of each task; 0: all")->capture_default_str();

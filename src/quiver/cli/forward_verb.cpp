@@ -73,8 +73,8 @@ void run(const Options& o) {
 
 std::function<void()> declare_forward(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  o->model.declare(app);
-  o->route.declare(app);
+  declare(app, o->model);
+  declare(app, o->route);
   app.add_option("--ids", o->ids, "a JSON list of lists of token ids")->required();
   app.add_option("--decoder-ids", o->decoder_ids,
                  "the same for the decoder of an encoder-decoder, start token included");

@@ -60,8 +60,8 @@ void run(const Options& o) {
 
 std::function<void()> declare_generate(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  o->model.declare(app);
-  o->route.declare(app);
+  declare(app, o->model);
+  declare(app, o->route);
   o->generation.declare(app);
   auto* prompt = app.add_option("--prompt", o->prompt, "the text to go on from");
   auto* file = app.add_option("--prompt-file", o->prompt_file, "a file that holds it");

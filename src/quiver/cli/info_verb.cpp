@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "quiver/base/strings.h"
+#include "quiver/base/version.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
 #include "quiver/kernels/isa.h"
@@ -20,7 +21,7 @@ struct Options {
 };
 
 void run(const Options& o) {
-  nlohmann::json out{{"version", QUIVER_VERSION},
+  nlohmann::json out{{"version", version()},
                      {"torch", TORCH_VERSION},
                      {"instruction_sets", kernels::instruction_sets()},
                      {"kernels", kernels::name(kernels::active_isa())},
@@ -54,7 +55,7 @@ void run(const Options& o) {
 
 std::function<void()> declare_info(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  o->model.declare(app);
+  declare(app, o->model);
   app.add_flag("--json", o->json, "one JSON object");
   return [o, &app] {
     o->with_model = app.count("--model") > 0;

@@ -54,8 +54,8 @@ void run(const Options& o) {
 
 std::function<void()> declare_inspect(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  o->model.declare(app);
-  o->route.declare(app);
+  declare(app, o->model);
+  declare(app, o->route);
   app.add_option("--text", o->text, "the text")->required();
   app.add_flag("--per-site", o->per_site, "a line per site instead of per layer");
   app.add_option("--html", o->html, "a picture into this file");

@@ -163,7 +163,7 @@ std::function<void()> declare_library(CLI::App& app) {
          "list, show NAME..., add DIR, export [NAME...], remove NAME..., restore NAME..., verify, diff NAME NAME")
       ->required();
   app.add_option("arguments", o->arguments, "what the action is about");
-  o->model.declare(app);
+  declare(app, o->model);
   app.add_option("--library", o->library, "the folder of a library")->required();
   app.add_option("--experts", o->experts, "list, show, export, remove: only these")->delimiter(',');
   app.add_option("--exclude", o->exclude, "list, show, export, remove: all but these")->delimiter(',');

@@ -8,7 +8,8 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/cli/resources.h"
+#include "quiver/base/version.h"
+#include "quiver/bench/resources.h"
 #include "quiver/cli/verb.h"
 
 namespace quiver::cli {
@@ -54,7 +55,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (name == "--version") {
-    std::printf("quiver %s\n", QUIVER_VERSION);
+    std::printf("quiver %s\n", version());
     return 0;
   }
   for (const auto& verb : verbs()) {
@@ -71,8 +72,8 @@ int run(int argc, char** argv) {
       std::fprintf(stderr, "quiver: [%s] %s\n", name.c_str(), describe(app, error, argc, argv).c_str());
       return kUsage;
     }
-    const double seconds = seconds_of(action);
-    if (verb.loads_model) std::fprintf(stderr, "%.1f s, peak memory %.0f MiB\n", seconds, peak_memory_mib());
+    const double seconds = bench::seconds_of(action);
+    if (verb.loads_model) std::fprintf(stderr, "%.1f s, peak memory %.0f MiB\n", seconds, bench::peak_memory_mib());
     return 0;
   }
   std::fprintf(stderr, "quiver: no verb '%s'%s\n", name.c_str(), suggestion(name, verb_names()).c_str());

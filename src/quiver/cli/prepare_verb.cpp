@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "quiver/base/error.h"
-#include "quiver/cli/prepare_routes.h"
+#include "quiver/workspace/prepare_routes.h"
 #include "quiver/cli/verb.h"
 
 namespace quiver::cli {
@@ -65,9 +65,9 @@ void run(Options& o) {
 std::function<void()> declare_prepare(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->train.epochs = 1;
-  o->model.declare(app);
-  o->experts.declare(app);
-  o->join.declare(app);
+  declare(app, o->model);
+  declare(app, o->experts);
+  declare(app, o->join);
   app.add_option(
       "--route", o->routes,
       "the routes to make ready (repeatable): arrow; with --task also average-activation, phatgoose, auto, text, "

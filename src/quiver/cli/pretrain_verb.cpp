@@ -3,11 +3,11 @@
 
 #include "quiver/base/error.h"
 #include "quiver/cli/common.h"
-#include "quiver/cli/model_folder.h"
+#include "quiver/workspace/model_folder.h"
 #include "quiver/cli/verb.h"
 #include "quiver/data/span_corruption.h"
 #include "quiver/text/load_tokenizer.h"
-#include "quiver/training/full_training.h"
+#include "quiver/training/methods/full_training.h"
 
 namespace quiver::cli {
 namespace {

@@ -5,12 +5,19 @@
 #include "quiver/base/error.h"
 #include "quiver/base/progress.h"
 #include "quiver/base/strings.h"
+#include "quiver/base/version.h"
 #include "quiver/cli/common.h"
-#include "quiver/cli/recipe_table.h"
 #include "quiver/cli/verb.h"
+#include "quiver/recipes/table.h"
 
 namespace quiver::cli {
 namespace {
+
+using namespace recipes;
+
+/// Of the executor: on standard error what runs, on standard output what would.
+const CellOutput kOutput{[](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); },
+                         [](const std::string& line) { std::printf("%s\n", line.c_str()); }};
 
 struct Options {
   std::string recipe, data, output, model;
@@ -42,10 +49,10 @@ class Run {
     std::optional<FileLock> lock;
     if (!o_.dry_run) lock.emplace(fs::path(o_.output) / ".lock");
     const auto machine = arguments_of(recipe_.machine);
-    CellExecutor counting(store_, CellExecutor::Mode::count, machine);
+    CellExecutor counting(store_, CellExecutor::Mode::count, machine, kOutput);
     walk(counting, [](const RecipeGrid&) {});
     const auto mode = o_.dry_run ? CellExecutor::Mode::show : CellExecutor::Mode::run;
-    CellExecutor executor(store_, mode, machine, counting.counts());
+    CellExecutor executor(store_, mode, machine, kOutput, counting.counts());
     say_start(counting.counts());
     if (o_.dry_run) return walk(executor, [](const RecipeGrid&) {});
     walk(executor, [&](const RecipeGrid& grid) { write(grid, executor); });
@@ -74,7 +81,7 @@ class Run {
     nlohmann::json results{{"recipe", recipe_.name},
                            {"source", recipe_.source},
                            {"model", recipe_.model},
-                           {"version", QUIVER_VERSION},
+                           {"version", version()},
                            {"seeds", recipe_.seeds},
                            {"means", nlohmann::json::array()},
                            {"scores", nlohmann::json::array()},

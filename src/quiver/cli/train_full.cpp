@@ -4,11 +4,11 @@
 #include <cstdio>
 
 #include "quiver/base/error.h"
-#include "quiver/cli/model_folder.h"
-#include "quiver/cli/task_rows.h"
+#include "quiver/workspace/model_folder.h"
+#include "quiver/workspace/task_rows.h"
 #include "quiver/data/batching.h"
 #include "quiver/training/expert_job.h"
-#include "quiver/training/full_training.h"
+#include "quiver/training/methods/full_training.h"
 
 namespace quiver::cli {
 

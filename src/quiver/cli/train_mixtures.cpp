@@ -7,10 +7,10 @@
 #include "quiver/base/random.h"
 #include "quiver/cli/train_targets.h"
 #include "quiver/routing/route_entry.h"
-#include "quiver/routing/saved_moa.h"
-#include "quiver/training/adamix.h"
-#include "quiver/training/fusion_training.h"
-#include "quiver/training/moa_training.h"
+#include "quiver/routing/request/saved_moa.h"
+#include "quiver/training/methods/adamix.h"
+#include "quiver/training/methods/fusion_training.h"
+#include "quiver/training/methods/moa_training.h"
 
 namespace quiver::cli {
 

@@ -4,8 +4,8 @@
 #include "quiver/cli/train_targets.h"
 #include "quiver/evaluation/terminal_table.h"
 #include "quiver/routing/route_entry.h"
-#include "quiver/routing/saved_pemt.h"
-#include "quiver/training/pemt_training.h"
+#include "quiver/routing/prompts/saved_pemt.h"
+#include "quiver/training/methods/pemt_training.h"
 
 namespace quiver::cli {
 namespace {

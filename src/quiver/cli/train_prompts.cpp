@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // quiver train --method attempt: a target's prompt over source prompts; --method mpt: one prompt for all tasks.
 #include "quiver/cli/train_targets.h"
-#include "quiver/training/prompt_training.h"
+#include "quiver/training/methods/prompt_training.h"
 
 namespace quiver::cli {
 

@@ -5,7 +5,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
-#include "quiver/cli/task_rows.h"
+#include "quiver/workspace/task_rows.h"
 #include "quiver/training/task_sampling.h"
 
 namespace quiver::cli {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "quiver/cli/common.h"
-#include "quiver/training/skill_training.h"
+#include "quiver/training/methods/skill_training.h"
 
 namespace quiver::cli {
 

@@ -6,7 +6,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/cli/task_rows.h"
+#include "quiver/workspace/task_rows.h"
 
 namespace quiver::cli {
 namespace {

@@ -7,7 +7,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
-#include "quiver/cli/task_rows.h"
+#include "quiver/workspace/task_rows.h"
 #include "quiver/cli/train_full.h"
 #include "quiver/cli/train_skills.h"
 #include "quiver/cli/train_targets.h"
@@ -226,8 +226,8 @@ void run(Options& o) {
 
 std::function<void()> declare_train(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  o->model.declare(app);
-  o->tasks.declare(app);
+  declare(app, o->model);
+  declare(app, o->tasks);
   app.add_option("--library", o->library, "the library that gets the experts; made where there is none");
   app.add_option("--output", o->output, "--method full: the folder that gets the model");
   app.add_option("--name", o->name, "one expert of this name for all tasks; default: one per task, named after it");
@@ -252,7 +252,7 @@ std::function<void()> declare_train(CLI::App& app) {
   declare_lora(app, *o);
   declare_kinds(app, *o);
   declare_optimisation(app, *o);
-  o->join.declare(app);
+  declare(app, o->join);
   app.add_flag("--json", o->json, "an object per expert");
   return [o, &app] {
     if (app.count("--alpha") == 0) o->train.lora.alpha = 2.0 * static_cast<double>(o->train.lora.rank);

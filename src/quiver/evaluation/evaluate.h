@@ -24,7 +24,7 @@
 #include "quiver/base/progress.h"
 #include "quiver/data/join.h"
 #include "quiver/data/task.h"
-#include "quiver/evaluation/report.h"
+#include "quiver/evaluation/report/report.h"
 #include "quiver/model/generate.h"
 #include "quiver/routing/router.h"
 #include "quiver/text/tokenizer.h"

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "quiver/evaluation/report_grid.h"
-#include "quiver/evaluation/report_text.h"
+#include "quiver/evaluation/report/report_grid.h"
+#include "quiver/evaluation/report/report_text.h"
 
 namespace quiver::evaluation {
 namespace {

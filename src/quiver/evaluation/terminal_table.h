@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "quiver/evaluation/report.h"
+#include "quiver/evaluation/report/report.h"
 
 namespace quiver::evaluation {
 

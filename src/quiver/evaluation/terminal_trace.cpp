@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "quiver/evaluation/report_routing.h"
-#include "quiver/evaluation/report_text.h"
+#include "quiver/evaluation/report/report_routing.h"
+#include "quiver/evaluation/report/report_text.h"
 #include "quiver/evaluation/terminal_table.h"
 
 namespace quiver::evaluation {

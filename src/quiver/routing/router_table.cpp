@@ -3,7 +3,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/routing/learned_routes.h"
+#include "quiver/routing/learned/learned_routes.h"
 #include "quiver/routing/route_entry.h"
 
 namespace quiver::routing {

@@ -11,7 +11,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/sha256.h"
-#include "quiver/routing/signature.h"
+#include "quiver/routing/request/signature.h"
 #include "quiver/training/checkpoint.h"
 #include "quiver/training/metrics_file.h"
 #include "quiver/training/step.h"

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/routing/learned/fusion.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <array>
+
+#include "quiver/base/error.h"
+#include "quiver/routing/site_use.h"
+
+namespace quiver::routing {
+namespace {
+
+constexpr std::array<std::pair<const char*, at::Tensor FusionSite::*>, 5> kTensors{
+    {{".query.weight", &FusionSite::query},
+     {".query.bias", &FusionSite::query_bias},
+     {".key.weight", &FusionSite::key},
+     {".key.bias", &FusionSite::key_bias},
+     {".value.weight", &FusionSite::value}}};
+
+bool touches(const ops::BankSite& site, std::size_t expert) {
+  return site.experts[expert].a.defined() || (!site.extras.empty() && !site.extras[expert].empty());
+}
+
+/// What an expert adds to y, in the order of ops/site_extras.h; not as a difference, which would lose digits.
+at::Tensor added(const ops::LoraFactors& f, const ops::SiteExtras& extras, const at::Tensor& x, const at::Tensor& y) {
+  const auto dtype = y.scalar_type();
+  auto sum = at::zeros_like(y);
+  if (f.a.defined()) sum = at::linear(at::linear(x, f.a.to(dtype)), f.b.to(dtype)) * f.scale;
+  if (extras.output_scale.defined()) sum = sum + (y + sum) * (extras.output_scale - 1.0).to(dtype);
+  if (extras.bias.defined()) sum = sum + extras.bias.to(dtype);
+  if (!extras.bottleneck) return sum;
+  return sum + ops::apply(*extras.bottleneck, extras.bottleneck->reads == ops::Reads::input ? x : y + sum);
+}
+
+class FusionSource : public model::ExpertSource {
+ public:
+  FusionSource(std::shared_ptr<const adapter::Bank> bank, std::shared_ptr<const Fusion> fusion)
+      : bank_(std::move(bank)), fusion_(std::move(fusion)) {}
+
+  std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>&, const at::Tensor&) override { return {}; }
+
+  at::Tensor finish(const std::vector<model::SiteColumns>& sites, const at::Tensor& x, at::Tensor y) override {
+    auto out = y;
+    for (const auto& site : sites) {
+      const auto own = fusion_->sites.find(site.site);
+      if (own == fusion_->sites.end()) continue;
+      const auto state = y.narrow(1, site.begin, site.count);
+      const auto z = fused(state, outputs(site.site, x, state), own->second, fusion_->temperature);
+      out = sites.size() == 1 ? z : out.slice_scatter(z, 1, site.begin, site.begin + site.count);
+    }
+    return out;
+  }
+
+ private:
+  /// What each expert that touches the site adds to y, [n, T, out].
+  at::Tensor outputs(std::int64_t number, const at::Tensor& x, const at::Tensor& y) const {
+    const auto& site = bank_->site(number);
+    std::vector<at::Tensor> out;
+    for (std::size_t e = 0; e < site.experts.size(); ++e) {
+      if (touches(site, e))
+        out.push_back(added(site.experts[e], site.extras.empty() ? ops::SiteExtras{} : site.extras[e], x, y));
+    }
+    return at::stack(out, 0);
+  }
+
+  std::shared_ptr<const adapter::Bank> bank_;
+  std::shared_ptr<const Fusion> fusion_;
+};
+
+}  // namespace
+
+void check_fusable(const adapter::Bank& bank) {
+  check_site_experts(bank, "fusion");
+  QUIVER_CHECK(!bank.touches_norms(), unsupported, "route fusion", "an expert has weights of norms");
+  for (std::size_t s = 0; s < bank.model_sites().size(); ++s) {
+    const auto& extras = bank.site(static_cast<std::int64_t>(s)).extras;
+    const bool scaled =
+        std::any_of(extras.begin(), extras.end(), [](const auto& e) { return e.input_scale.defined(); });
+    QUIVER_CHECK(!scaled, unsupported, "route fusion", "an expert scales the input of {}; fusion adds outputs",
+                 bank.model_sites()[s].name);
+  }
+}
+
+at::Tensor fused(const at::Tensor& y, const at::Tensor& outputs, const FusionSite& site, double temperature) {
+  const auto dtype = y.scalar_type();
+  const auto query = at::linear(y, site.query.to(dtype), site.query_bias.to(dtype));
+  const auto keys = at::linear(outputs, site.key.to(dtype), site.key_bias.to(dtype));
+  const auto shares = ((keys * query).sum(2).to(at::kFloat) / temperature).softmax(0).to(dtype);
+  // V once, on the sum: it is linear.
+  return y + at::linear((outputs * shares.unsqueeze(2)).sum(0), site.value.to(dtype));
+}
+
+SavedRouter save_fusion(const std::string& name, const model::LanguageModel& model, const adapter::Bank& bank,
+                        const Fusion& fusion) {
+  SavedRouter out{name, "fusion", bank.names(), {{"temperature", fusion.temperature}}, nullptr, {}};
+  for (const auto& [number, site] : fusion.sites) {
+    const auto& place = model.sites()[static_cast<std::size_t>(number)].name;
+    for (const auto& [suffix, member] : kTensors)
+      out.tensors[place + suffix] = (site.*member).detach().to(at::kFloat).contiguous();
+  }
+  return out;
+}
+
+Fusion read_fusion(const SavedRouter& saved, const model::LanguageModel& model) {
+  Fusion out;
+  const auto where = "router " + saved.name;
+  const auto temperature = saved.options.value("temperature", nlohmann::json(1.0));
+  QUIVER_CHECK(temperature.is_number() && temperature.get<double>() > 0, format, where, "'temperature' is {}",
+               temperature.dump().substr(0, 80));
+  out.temperature = temperature.get<double>();
+  for (std::size_t s = 0; s < model.sites().size(); ++s) {
+    const auto& place = model.sites()[s];
+    if (!saved.tensors.contains(place.name + kTensors[0].first)) continue;
+    auto& site = out.sites[static_cast<std::int64_t>(s)];
+    for (const auto& [suffix, member] : kTensors) {
+      const auto found = saved.tensors.find(place.name + suffix);
+      QUIVER_CHECK(found != saved.tensors.end(), format, where, "tensor '{}{}' is missing", place.name, suffix);
+      const auto& t = found->second;
+      const bool bias = member == &FusionSite::query_bias || member == &FusionSite::key_bias;
+      QUIVER_CHECK(t.dim() == (bias ? 1 : 2) && t.size(0) == place.out && t.size(-1) == place.out, mismatch, where,
+                   "'{}{}' is not {} wide, as the base model's site", place.name, suffix, place.out);
+      site.*member = t.to(at::kFloat);
+    }
+  }
+  return out;
+}
+
+FusionRouter::FusionRouter(std::shared_ptr<const adapter::Bank> bank, Fusion fusion)
+    : bank_(std::move(bank)), fusion_(std::make_shared<const Fusion>(std::move(fusion))) {
+  check_fusable(*bank_);
+}
+
+std::unique_ptr<model::ExpertSource> FusionRouter::bind(const model::PackedBatch&) const {
+  return std::make_unique<FusionSource>(bank_, fusion_);
+}
+
+}  // namespace quiver::routing

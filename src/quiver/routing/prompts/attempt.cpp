@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/routing/prompts/attempt.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/amax.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include "quiver/base/error.h"
+
+namespace quiver::routing {
+namespace {
+
+constexpr const char *kSources = "source_prompts", *kPrompt = "prompt_embeddings", *kDown = "attention.down.weight",
+                     *kUp = "attention.up.weight", *kNormWeight = "attention.norm.weight",
+                     *kNormBias = "attention.norm.bias";
+
+/// max over tokens of their embeddings, [D].
+at::Tensor pooled(const at::Tensor& embedding, std::span<const std::int32_t> text) {
+  if (text.empty()) return at::zeros({embedding.size(1)}, at::kFloat);
+  const auto ids = at::tensor(at::ArrayRef<std::int32_t>(text.data(), text.size()), at::kLong);
+  return embedding.index_select(0, ids).to(at::kFloat).amax(0);
+}
+
+}  // namespace
+
+at::Tensor attempt_prompt(const Attempt& a, const at::Tensor& embedding, std::span<const std::int32_t> text) {
+  const auto all = at::cat({a.sources, a.prompt.unsqueeze(0)}, 0);
+  const auto query = at::layer_norm(at::linear(at::silu(at::linear(pooled(embedding, text), a.down)), a.up),
+                                    {a.prompt.size(1)}, a.norm_weight, a.norm_bias);
+  const auto shares = (at::mv(at::amax(all, {1}), query) / a.temperature).softmax(0);
+  return a.prompt + (all * shares.view({-1, 1, 1})).sum(0);
+}
+
+SavedRouter save_attempt(const std::string& name, const Attempt& a) {
+  SavedRouter out{name, "attempt", {}, {{"temperature", a.temperature}}, nullptr, {}};
+  out.tensors = {{kSources, a.sources}, {kPrompt, a.prompt},          {kDown, a.down},
+                 {kUp, a.up},           {kNormWeight, a.norm_weight}, {kNormBias, a.norm_bias}};
+  for (auto& [key, tensor] : out.tensors) tensor = tensor.detach().to(at::kFloat).contiguous();
+  return out;
+}
+
+Attempt read_attempt(const SavedRouter& saved, const model::LanguageModel& model) {
+  const auto where = "router " + saved.name;
+  const auto take = [&](const char* key, std::int64_t dims) {
+    const auto found = saved.tensors.find(key);
+    QUIVER_CHECK(found != saved.tensors.end() && found->second.dim() == dims, format, where,
+                 "tensor '{}' is missing, or has not {} dimensions", key, dims);
+    return found->second.to(at::kFloat);
+  };
+  Attempt out{take(kSources, 3), take(kPrompt, 2),     take(kDown, 2),
+              take(kUp, 2),      take(kNormWeight, 1), take(kNormBias, 1)};
+  const auto width = out.prompt.size(1);
+  QUIVER_CHECK(out.sources.size(1) == out.prompt.size(0) && out.sources.size(2) == width && out.down.size(1) == width &&
+                   out.up.size(0) == width && out.up.size(1) == out.down.size(0) && out.norm_weight.size(0) == width &&
+                   out.norm_bias.size(0) == width,
+               format, where, "its tensors do not fit each other");
+  QUIVER_CHECK(width == model.config().hidden, mismatch, where, "its prompts are {} wide, the base model is {}", width,
+               model.config().hidden);
+  const auto temperature = saved.options.value("temperature", nlohmann::json());
+  QUIVER_CHECK(temperature.is_number() && temperature.get<double>() > 0, format, where, "'temperature' is {}",
+               temperature.dump().substr(0, 80));
+  out.temperature = temperature.get<double>();
+  return out;
+}
+
+model::BindExperts AttemptRouter::start(const std::vector<Request>& requests) const {
+  std::vector<at::Tensor> prompts;
+  for (const auto& request : requests) prompts.push_back(attempt_prompt(attempt_, model_.embedding(), request.prompt));
+  return model::prompts_alone(std::move(prompts));
+}
+
+}  // namespace quiver::routing

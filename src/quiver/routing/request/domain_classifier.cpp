@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/routing/request/domain_classifier.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/bincount.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "quiver/base/error.h"
+#include "quiver/base/random.h"
+
+namespace quiver::routing {
+namespace {
+
+/// U(-1/sqrt(in), 1/sqrt(in)) [out, in].
+at::Tensor uniform(std::int64_t out, std::int64_t in, Random& random) {
+  auto weight = at::zeros({out, in}, at::kFloat);
+  const double reach = 1.0 / std::sqrt(static_cast<double>(in));
+  for (std::int64_t i = 0; i < weight.numel(); ++i)
+    weight.data_ptr<float>()[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * reach);
+  return weight;
+}
+
+DomainClassifier start(const at::Tensor& features, std::int64_t experts, const DomainClassifierOptions& o) {
+  DomainClassifier out;
+  out.mean = features.mean(0);
+  out.deviation = (features - out.mean).square().mean(0).sqrt().clamp_min(1e-6);
+  Random random(o.seed);
+  auto in = features.size(1);
+  if (o.depth == 2) {
+    out.weights.push_back(uniform(o.width, in, random));
+    out.biases.push_back(at::zeros({o.width}, at::kFloat));
+    in = o.width;
+  }
+  out.weights.push_back(o.depth == 2 ? uniform(experts, in, random) : at::zeros({experts, in}, at::kFloat));
+  out.biases.push_back(at::zeros({experts}, at::kFloat));
+  return out;
+}
+
+/// Adam's moments (Kingma and Ba, 2015) of one tensor.
+struct Moments {
+  at::Tensor first, second;
+  void step(at::Tensor& values, const at::Tensor& gradient, double rate, std::int64_t step) {
+    constexpr double kFirst = 0.9, kSecond = 0.999, kEpsilon = 1e-8;
+    first = first * kFirst + gradient * (1 - kFirst);
+    second = second * kSecond + gradient.square() * (1 - kSecond);
+    const double t = static_cast<double>(step + 1);
+    const auto corrected = first / (1 - std::pow(kFirst, t));
+    values.sub_(corrected / ((second / (1 - std::pow(kSecond, t))).sqrt() + kEpsilon) * rate);
+  }
+};
+
+}  // namespace
+
+at::Tensor log_probabilities(const DomainClassifier& classifier, const at::Tensor& features) {
+  auto x = (features.to(at::kFloat) - classifier.mean) / classifier.deviation;
+  for (std::size_t i = 0; i < classifier.weights.size(); ++i) {
+    if (i > 0) x = at::relu(x);
+    x = at::linear(x, classifier.weights[i], classifier.biases[i]);
+  }
+  return x.log_softmax(1);
+}
+
+DomainClassifier fit_domain_classifier(const at::Tensor& features, const at::Tensor& labels, std::int64_t experts,
+                                       const DomainClassifierOptions& o) {
+  QUIVER_CHECK(o.depth == 1 || o.depth == 2, usage, "router", "depth {}, expected 1 or 2", o.depth);
+  QUIVER_CHECK(o.width >= 1 && o.steps >= 1 && o.weight_decay >= 0, usage, "router",
+               "width {}, steps {} and weight decay {}, expected at least 1, 1 and 0", o.width, o.steps,
+               o.weight_decay);
+  auto out = start(features, experts, o);
+  const auto counts = at::bincount(labels, {}, experts).to(at::kFloat);
+  const auto weights = at::index_select(1.0 / counts.clamp_min(1.0), 0, labels);
+  const auto shares = weights / weights.sum();
+  std::vector<at::Tensor> parameters;
+  for (auto* list : {&out.weights, &out.biases}) {
+    for (auto& t : *list) parameters.push_back(t.set_requires_grad(true));
+  }
+  std::vector<Moments> moments;
+  for (const auto& p : parameters) moments.push_back({at::zeros_like(p), at::zeros_like(p)});
+  for (std::int64_t step = 0; step < o.steps; ++step) {
+    const c10::AutoGradMode gradients(true);
+    auto loss = -(log_probabilities(out, features).gather(1, labels.unsqueeze(1)).squeeze(1) * shares).sum();
+    for (const auto& w : out.weights) loss = loss + w.square().sum() * (0.5 * o.weight_decay);
+    loss.backward();
+    const c10::AutoGradMode no_gradient(false);
+    // The second half of the steps grow smaller, so that the end is a minimum on every processor.
+    const auto left = static_cast<double>(o.steps - step) / static_cast<double>(o.steps);
+    const double rate = o.learning_rate * std::min(1.0, 2.0 * left);
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      moments[i].step(parameters[i], parameters[i].grad(), rate, step);
+      parameters[i].mutable_grad() = at::Tensor();
+    }
+  }
+  for (auto* list : {&out.weights, &out.biases}) {
+    for (auto& t : *list) t = t.detach();
+  }
+  return out;
+}
+
+}  // namespace quiver::routing

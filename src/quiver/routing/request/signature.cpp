@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/routing/request/signature.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
+#include <c10/core/GradMode.h>
+
+#include "quiver/base/error.h"
+#include "quiver/routing/input_listener.h"
+#include "quiver/routing/made_with.h"
+#include "quiver/tensor_io/safetensors.h"
+
+namespace quiver::routing {
+namespace {
+
+constexpr const char* kExtension = "safetensors";
+
+std::string kind_of(const std::string& expert) { return "signature/" + expert; }
+
+std::vector<std::int64_t> layers_of(const model::LanguageModel& model) {
+  constexpr std::int64_t kWidest = 4096;
+  const auto layers = model.config().prompt_layers();
+  if (3 * static_cast<std::int64_t>(model.config().hidden) > kWidest) return {layers / 2};
+  return {layers / 3, layers / 2, 2 * layers / 3};
+}
+
+/// [N, F] of prompts that fit in one pass.
+at::Tensor features_of_pass(const model::LanguageModel& model, const std::vector<model::RowInput>& rows) {
+  const auto batch = model::pack(rows);
+  const auto wanted = layers_of(model);
+  std::int64_t next = 0;
+  std::vector<at::Tensor> parts;
+  InputListener listener(nullptr, [&](const std::vector<model::SiteColumns>& sites, const at::Tensor& x) {
+    // The first linear map of a layer is its attention's.
+    const auto layer = model.sites()[static_cast<std::size_t>(sites.front().site)].layer;
+    if (layer != next) return;
+    ++next;
+    for (const auto l : wanted) {
+      if (l != layer) continue;
+      std::vector<at::Tensor> means;
+      for (const auto& row : batch.rows) means.push_back(x.narrow(0, row.begin, row.count).to(at::kFloat).mean(0));
+      parts.push_back(at::stack(means, 0));
+    }
+  });
+  model.forward(batch, &listener);
+  return at::cat(parts, 1);
+}
+
+}  // namespace
+
+at::Tensor prompt_features(const model::LanguageModel& model, const std::vector<std::vector<std::int32_t>>& prompts) {
+  constexpr std::size_t kPass_tokens = 2048;
+  const c10::AutoGradMode no_gradient(false);
+  std::vector<at::Tensor> passes;
+  std::vector<model::RowInput> rows;
+  std::size_t tokens = 0;
+  for (const auto& prompt : prompts) {
+    if (!rows.empty() && tokens + prompt.size() > kPass_tokens) {
+      passes.push_back(features_of_pass(model, rows));
+      rows.clear();
+      tokens = 0;
+    }
+    rows.push_back({prompt, nullptr, true});
+    tokens += prompt.size();
+  }
+  passes.push_back(features_of_pass(model, rows));
+  return at::cat(passes, 0);
+}
+
+std::vector<std::size_t> experts_without_signature(const library::Library& library, const adapter::Bank& bank,
+                                                   const std::optional<std::string>& options) {
+  std::vector<std::size_t> out;
+  for (std::size_t e = 0; e < bank.names().size(); ++e) {
+    const auto& name = bank.names()[e];
+    const auto file = library.derived(kind_of(name), library.info(name).identity, kExtension);
+    if (!file || (options && !was_made_with(*file, *options))) out.push_back(e);
+  }
+  return out;
+}
+
+void write_signature(const library::Library& library, const std::string& expert, const at::Tensor& features,
+                     const std::string& options) {
+  library.write_derived(kind_of(expert), library.info(expert).identity, kExtension, [&](const fs::path& path) {
+    tensor_io::write_safetensors(path, {{"features", features.to(at::kHalf).contiguous()}}, metadata_of(options));
+  });
+}
+
+std::vector<at::Tensor> read_signatures(const library::Library& library, const adapter::Bank& bank,
+                                        const std::string& route) {
+  std::vector<at::Tensor> out;
+  for (const auto& name : bank.names()) {
+    const auto path = library.derived(kind_of(name), library.info(name).identity, kExtension);
+    QUIVER_CHECK(path, usage, "--route " + route,
+                 "expert '{}' has no signature; run: quiver prepare --library {} --route auto --task FOLDER", name,
+                 library.folder().string());
+    auto features = tensor_io::open_safetensors(*path)->load("features").to(at::kFloat);
+    QUIVER_CHECK(features.dim() == 2 && features.size(0) > 0 && (out.empty() || features.size(1) == out[0].size(1)),
+                 format, path->string(), "'features' is not [N, F] of this base model; prepare the route again");
+    out.push_back(std::move(features));
+  }
+  return out;
+}
+
+}  // namespace quiver::routing

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Adaptation: an adapter for a new task from a few examples, by what a library already knows.
+//
+// Whatever a regime learns (a LoRA, a selector over skills, weights of experts), it comes to one adapter, so that the
+// result is applied, compared and kept like any expert.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "quiver/adapter/bank.h"
+#include "quiver/base/progress.h"
+#include "quiver/clustering/retrieval.h"
+#include "quiver/library/library.h"
+#include "quiver/training/expert_job.h"
+#include "quiver/training/adaptation/lorahub.h"
+#include "quiver/training/methods/skill_training.h"
+
+namespace quiver::training {
+
+struct AdaptOptions {
+  /// Steps (max_steps), batch and rate of what is tuned; lora: of fresh adapters; seed: of all that is drawn.
+  TrainOptions train;
+  std::string start = "shared";  ///< the expert that `shared` goes on from
+  std::string skills = "poly";   ///< the library's router that the poly regimes go on from
+  SkillTraining skill_training;
+  double weight_learning_rate = 0.02;  ///< of the experts' weights (selector); they start at 1/E
+  /// The seed is that of `train`. svd and cosine want experts and fresh adapters of one rank, products does not.
+  clustering::RetrievalOptions retrieval;
+  LorahubOptions lorahub;
+};
+
+struct AdaptInputs {
+  const model::LanguageModel& model;
+  std::shared_ptr<const library::Library> library;
+  std::shared_ptr<const adapter::Bank> bank;  ///< experts of the library to draw on, under their names
+  Progress& progress;
+};
+
+struct Adapted {
+  adapter::Adapter adapter;
+  std::int64_t trained = 0;          ///< numbers that were learnt
+  double loss_before = 0, loss = 0;  ///< on the few examples, at the start and at the end
+  std::string note;                  ///< which experts were taken, their weights
+  double seconds = 0;
+};
+
+struct RegimeHelp {
+  std::string name, summary;
+};
+/// Every regime, for --help and for suggestions.
+const std::vector<RegimeHelp>& regime_table();
+
+/// examples.train: the few examples; examples.name: the task. Throws Error{usage} on an unknown regime or where what it
+/// goes on from is not in the library.
+Adapted adapt(const AdaptInputs& inputs, const std::string& regime, const ExpertData& examples,
+              const AdaptOptions& options);
+
+}  // namespace quiver::training

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Experts by the names that a user gives, and the routes over them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "quiver/adapter/bank.h"
+#include "quiver/base/progress.h"
+#include "quiver/library/library.h"
+#include "quiver/routing/router.h"
+#include "quiver/workspace/open_model.h"
+
+namespace quiver::workspace {
+
+/// Where experts come from.
+struct ExpertOptions {
+  std::string library;                ///< the folder of a library
+  std::vector<std::string> adapters;  ///< PEFT folders
+  std::vector<std::string> experts;   ///< only these of the library; empty: all
+  bool allow_other_base = false;      ///< use experts that were trained on another base model
+};
+
+/// A bank of the experts asked for, and all that routers need.
+struct ExpertSet {
+  std::shared_ptr<adapter::Bank> bank;
+  std::shared_ptr<const library::Library> library;  ///< null: adapters alone
+  routing::RouterInputs inputs;
+  const std::vector<std::string>& names() const { return bank->names(); }
+};
+ExpertSet load_experts(const ExpertOptions& options, const model::LanguageModel& model, Progress& progress);
+/// The same for routers that also read text.
+ExpertSet load_experts(const ExpertOptions& options, const LoadedModel& loaded, Progress& progress);
+/// For a library auto where its experts have signatures, else arrow; the adapter where one is given; base otherwise.
+std::string natural_route(const ExpertOptions& options, const ExpertSet& experts);
+std::unique_ptr<routing::Router> make_router(const std::string& route, const ExpertSet& experts);
+
+/// Experts and the one route over them, for work that applies a single route.
+struct RouteOptions {
+  ExpertOptions experts;
+  std::string route;  ///< empty: the natural one
+  std::string task;   ///< of the text at hand, for oracle
+};
+
+struct RoutedExperts {
+  ExpertSet experts;
+  std::string route;
+  std::unique_ptr<routing::Router> router;
+};
+RoutedExperts load_routed(const RouteOptions& options, const model::LanguageModel& model, Progress& progress);
+RoutedExperts load_routed(const RouteOptions& options, const LoadedModel& loaded, Progress& progress);
+
+}  // namespace quiver::workspace

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of tasks as training takes them.
+#pragma once
+
+#include <vector>
+
+#include "quiver/data/join.h"
+#include "quiver/data/task.h"
+#include "quiver/text/tokenizer.h"
+#include "quiver/training/routed_training.h"
+
+namespace quiver::workspace {
+
+/// What ends a target. Throws Error{unsupported} where one is to be appended and the tokenizer names none.
+std::int32_t end_token(const text::Tokenizer& tokenizer, const data::JoinOptions& join);
+
+/// Rows of one split of several tasks, labelled by the tasks' numbers.
+std::vector<training::RoutedRow> labelled_rows(const std::vector<data::Task>& tasks, data::Split split,
+                                               std::int64_t limit, const data::JoinOptions& join,
+                                               const text::Tokenizer& tokenizer);
+
+/// Adds the first `limit` (0: all) rows of one split of a task, joined.
+void add_rows(const data::Task& task, data::Split split, std::int64_t limit, const data::JoinOptions& join,
+              const text::Tokenizer& tokenizer, std::vector<data::TokenRow>& out);
+
+}  // namespace quiver::workspace
