@@ -160,6 +160,13 @@ void write_folder_atomically(const fs::path& folder, const std::function<void(co
   });
 }
 
+void with_temporary_folder(const fs::path& path, const std::function<void(const fs::path&)>& work) {
+  with_temporary(path, [&](const fs::path& temporary) {
+    fs::create_directory(temporary);
+    work(temporary);
+  });
+}
+
 void remove_stale_temporaries(const fs::path& folder) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
@@ -169,7 +176,7 @@ void remove_stale_temporaries(const fs::path& folder) {
 
 FileLock::FileLock(const fs::path& path) {
   make_parent(path);
-  descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   QUIVER_CHECK(descriptor_ >= 0, io, path.string(), "cannot open the lock file: {}", std::strerror(errno));
   while (flock(descriptor_, LOCK_EX) != 0) {
     if (errno == EINTR) continue;

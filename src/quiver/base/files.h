@@ -24,13 +24,19 @@ void write_file_atomically(const fs::path& path, const std::function<void(const 
 /// Fills a temporary sibling folder with `fill`, then moves it to `path` in one step, replacing what is there.
 void write_folder_atomically(const fs::path& path, const std::function<void(const fs::path& temporary)>& fill);
 
+/// Lets `work` fill a temporary sibling folder and move out of it what it wants to keep; the folder is gone afterwards,
+/// and system errors become Error{io}.
+void with_temporary_folder(const fs::path& path, const std::function<void(const fs::path& temporary)>& work);
+
 /// Removes what killed writers left in `folder`: temporary siblings of write_*_atomically whose process is gone.
 /// Processes are known by their id on this machine, so a folder that several machines write to at once is not for it.
 void remove_stale_temporaries(const fs::path& folder);
 
-/// An exclusive lock on `path` (created when missing) between processes and threads, held while the object lives.
+/// An exclusive lock on `path` between processes and threads, held while the object lives. The file is created when it
+/// is missing, with the rights that the umask leaves, so that a group that shares a folder can lock in turn.
 class FileLock {
  public:
+  /// Throws Error{io} where the file cannot be opened for writing or locked.
   explicit FileLock(const fs::path& path);
   ~FileLock();
   FileLock(const FileLock&) = delete;

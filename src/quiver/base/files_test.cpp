@@ -319,5 +319,14 @@ TEST(CacheFolder, FollowsTheEnvironment) {
   EXPECT_EQ(cache_folder(), "/q");
 }
 
+TEST_F(Files, ALockFileHasTheRightsThatTheUmaskLeaves) {
+  const auto before = umask(002);
+  { const FileLock lock(folder_ / ".lock"); }
+  umask(before);
+  struct stat status {};
+  ASSERT_EQ(stat((folder_ / ".lock").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0664u) << "a group that shares the folder locks in turn";
+}
+
 }  // namespace
 }  // namespace quiver
