@@ -84,4 +84,10 @@ void TerminalProgress::finish() {
   what_.clear();
 }
 
+void TerminalProgress::say(const std::string& line) {
+  if (visible_ && terminal_) std::fprintf(stderr, "\r\033[2K");
+  std::fprintf(stderr, "%s\n", line.c_str());
+  std::fflush(stderr);
+}
+
 }  // namespace quiver

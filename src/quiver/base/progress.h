@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Progress of work that may last longer than two seconds, on standard error.
+// Progress of work that may last longer than two seconds, and what its user should know of it, on standard error.
 //
 // The library reports through a Progress that the caller hands in; only the command line makes one that draws. A
 // terminal gets one line that is redrawn; anything else gets a plain line every ten seconds. Nothing is drawn before
@@ -19,6 +19,8 @@ class Progress {
   virtual void update(const std::string& what, std::uint64_t done, std::uint64_t total, const std::string& note) = 0;
   /// The work named last is over; its line is completed.
   virtual void finish() = 0;
+  /// One line that the user should read whatever becomes of the work: rows that were cut, experts that were left out.
+  virtual void say(const std::string& line) = 0;
 };
 
 /// Reports nothing.
@@ -26,6 +28,7 @@ class SilentProgress : public Progress {
  public:
   void update(const std::string&, std::uint64_t, std::uint64_t, const std::string&) override {}
   void finish() override {}
+  void say(const std::string&) override {}
 };
 
 class TerminalProgress : public Progress {
@@ -34,6 +37,7 @@ class TerminalProgress : public Progress {
   ~TerminalProgress() override;
   void update(const std::string& what, std::uint64_t done, std::uint64_t total, const std::string& note) override;
   void finish() override;
+  void say(const std::string& line) override;
 
  private:
   void draw(double elapsed_s);

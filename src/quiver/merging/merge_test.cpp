@@ -174,6 +174,7 @@ class Told : public Progress {
     ++finished_;
     done_ = 0;
   }
+  void say(const std::string& line) override { ADD_FAILURE() << line; }
   std::uint64_t done_ = 0, total_ = 0;
   int finished_ = 0;
 };
