@@ -174,10 +174,11 @@ void remove_stale_temporaries(const fs::path& folder) {
   }
 }
 
-FileLock::FileLock(const fs::path& path) {
+FileLock::FileLock(const fs::path& path, const std::function<void()>& waits) {
   make_parent(path);
   descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   QUIVER_CHECK(descriptor_ >= 0, io, path.string(), "cannot open the lock file: {}", std::strerror(errno));
+  if (waits && flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) waits();
   while (flock(descriptor_, LOCK_EX) != 0) {
     if (errno == EINTR) continue;
     const int error = errno;

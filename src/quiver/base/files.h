@@ -36,8 +36,9 @@ void remove_stale_temporaries(const fs::path& folder);
 /// is missing, with the rights that the umask leaves, so that a group that shares a folder can lock in turn.
 class FileLock {
  public:
-  /// Throws Error{io} where the file cannot be opened for writing or locked.
-  explicit FileLock(const fs::path& path);
+  /// Waits where another holds the lock, after a call of `waits` (may be null). Throws Error{io} where the file cannot
+  /// be opened for writing or locked.
+  explicit FileLock(const fs::path& path, const std::function<void()>& waits = nullptr);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

@@ -289,6 +289,13 @@ TEST_F(Files, ALockHoldsAgainstAnotherProcess) {
   EXPECT_TRUE(fs::exists(entered));
 }
 
+TEST_F(Files, WhoWaitsForALockIsToldFirst) {
+  const auto path = folder_ / "lock";
+  auto lock = std::make_unique<FileLock>(path, [] { ADD_FAILURE() << "nobody holds it"; });
+  FileLock other(path, [&] { lock.reset(); });
+  EXPECT_EQ(lock, nullptr);
+}
+
 TEST_F(Files, ALockThatCannotBeIsAnIoError) {
   EXPECT_EQ(code_of([&] { FileLock lock(folder_); }), ErrorCode::io);
 }
