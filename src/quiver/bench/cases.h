@@ -2,6 +2,8 @@
 // What `quiver bench` measures: the same work as the peers' script does, so that the two can be set side by side.
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include "quiver/workspace/experts.h"
 #include "quiver/workspace/tasks.h"
 
@@ -9,7 +11,7 @@ namespace quiver::bench {
 
 struct BenchOptions {
   std::string name;
-  ModelOptions model;
+  workspace::ModelOptions model;
   std::int64_t rank = 16, batch = 4, length = 512, new_tokens = 64, experts = 8, runs = 3;
   std::string task;
   std::string folder;  ///< of the library of `library`; empty: a temporary one

@@ -14,6 +14,8 @@
 
 namespace quiver::cli {
 
+using namespace workspace;
+
 namespace {
 
 struct Options {

@@ -3,9 +3,13 @@
 
 #include "quiver/base/error.h"
 #include "quiver/workspace/prepare_routes.h"
+#include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
 
 namespace quiver::cli {
+
+using namespace workspace;
+
 namespace {
 
 struct Options {

@@ -10,6 +10,9 @@
 #include "quiver/training/methods/full_training.h"
 
 namespace quiver::cli {
+
+using namespace workspace;
+
 namespace {
 
 using nlohmann::json;

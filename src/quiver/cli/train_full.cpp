@@ -12,6 +12,8 @@
 
 namespace quiver::cli {
 
+using namespace workspace;
+
 void train_full_model(const FullRun& run, const LoadedModel& loaded, const std::vector<data::Task>& tasks,
                       Progress& progress) {
   QUIVER_CHECK(!run.output.empty(), usage, "--method full", "give --output FOLDER for the model");

@@ -9,6 +9,9 @@
 #include "quiver/training/task_sampling.h"
 
 namespace quiver::cli {
+
+using namespace workspace;
+
 namespace {
 
 std::vector<training::RoutedRow> rows_of(const SkillRun& run, data::Split split, std::int64_t limit) {

@@ -9,6 +9,9 @@
 #include "quiver/workspace/task_rows.h"
 
 namespace quiver::cli {
+
+using namespace workspace;
+
 namespace {
 
 struct Method {

@@ -16,6 +16,9 @@
 #include "quiver/training/trainer.h"
 
 namespace quiver::cli {
+
+using namespace workspace;
+
 namespace {
 
 struct Options {
