@@ -24,6 +24,8 @@ struct AddedToken {
   bool rstrip = false;       ///< takes the white space after it
   bool single_word = false;  ///< only where no word character touches it
   bool normalized = false;   ///< looked for in normalised text
+
+  bool operator==(const AddedToken&) const = default;
 };
 
 /// Finds tokens: the leftmost first, the longest among those that begin at one place.

@@ -25,10 +25,10 @@ LoadedTokenizer load_gguf(const fs::path& path) {
 }  // namespace
 
 LoadedTokenizer load_tokenizer(const fs::path& model) {
-  if (model.extension() == ".gguf") return load_gguf(model);
+  if (tensor_io::is_gguf(model)) return load_gguf(model);
   const auto file = find_tokenizer_file(model);
   QUIVER_CHECK(file, not_found, model.string(),
-               "expected a .gguf file or a folder with a tokenizer.json or a spiece.model");
+               "expected a GGUF file or a folder with a tokenizer.json or a spiece.model");
   return assemble(read_tokenizer_folder(model), read_chat_template(model), *file);
 }
 

@@ -16,7 +16,7 @@ struct LoadedTokenizer {
   std::optional<ChatTemplate> chat_template;  ///< where the model has one; known to Quiver or not
 };
 
-/// From a Hugging Face folder (tokenizer.json, else T5's spiece.model) or a .gguf file. Throws Error{not_found} where
+/// From a Hugging Face folder (tokenizer.json, else T5's spiece.model) or a GGUF file. Throws Error{not_found} where
 /// neither is there.
 LoadedTokenizer load_tokenizer(const fs::path& model);
 

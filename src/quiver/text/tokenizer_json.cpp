@@ -2,6 +2,7 @@
 #include "quiver/text/tokenizer_json.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "quiver/text/json_view.h"
 #include "quiver/text/tokenizer_json_parts.h"
@@ -107,10 +108,14 @@ JsonView member_or_null(const JsonView& root, const char* name) {
 std::vector<AddedToken> read_added_tokens(const JsonView& root) {
   std::vector<AddedToken> tokens;
   if (!root.has("added_tokens")) return tokens;
+  std::unordered_map<TokenId, std::size_t> by_id;
   const auto list = root.at("added_tokens");
   for (std::size_t i = 0; i < list.size(); ++i) {
-    const auto token = list.at(i);
-    tokens.push_back(read_added_token(token, static_cast<TokenId>(token.at("id").integer(0, kMaxVocabulary - 1))));
+    const auto entry = list.at(i);
+    auto token = read_added_token(entry, static_cast<TokenId>(entry.at("id").integer(0, kMaxVocabulary - 1)));
+    // A repetition word for word says nothing new; any other of its id is refused with the rest of the parts.
+    const auto [first, added] = by_id.emplace(token.id, tokens.size());
+    if (added || tokens[first->second] != token) tokens.push_back(std::move(token));
   }
   return tokens;
 }

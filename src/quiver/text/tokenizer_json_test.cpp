@@ -149,6 +149,17 @@ TEST(TokenizerJson, NestingIsLimited) {
   expect_error_at("/normalizer", step, ErrorCode::format, "nested");
 }
 
+TEST(TokenizerJson, AnEntryRepeatedWordForWordIsOne) {
+  auto json = small();
+  auto& tokens = json["added_tokens"];
+  ASSERT_FALSE(tokens.empty());
+  const auto expected = build(json).encode("ab <s>");
+  tokens.push_back(tokens[0]);
+  EXPECT_EQ(build(json).encode("ab <s>"), expected);
+  tokens.back()["special"] = !tokens.back().value("special", false);
+  EXPECT_THROW(build(json), Error);
+}
+
 class DamagedTokenizerJson : public ::testing::TestWithParam<bool> {};
 
 TEST_P(DamagedTokenizerJson, TruncatedAndFlippedBytesNeverDoMoreThanThrow) {
