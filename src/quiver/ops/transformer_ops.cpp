@@ -91,12 +91,13 @@ void rotate(const at::Tensor& x, const at::Tensor& out, const at::Tensor& cosine
   });
 }
 
-/// By plain differentiable calls.
+/// By plain differentiable calls, in float32 whatever x is.
 at::Tensor rotated_by_formula(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine) {
   const auto half = x.size(-1) / 2;
-  const auto a = x.narrow(-1, 0, half), b = x.narrow(-1, half, half);
-  const auto c = cosine.unsqueeze(1).to(x.scalar_type()), s = sine.unsqueeze(1).to(x.scalar_type());
-  return at::cat({a * c - b * s, b * c + a * s}, -1);
+  const auto wide = x.to(at::promote_types(x.scalar_type(), at::kFloat));
+  const auto a = wide.narrow(-1, 0, half), b = wide.narrow(-1, half, half);
+  const auto c = cosine.unsqueeze(1), s = sine.unsqueeze(1);
+  return at::cat({a * c - b * s, b * c + a * s}, -1).to(x.scalar_type());
 }
 
 variable_list parted(const at::Tensor& qkv, const at::Tensor& cosine, const at::Tensor& sine, std::int64_t heads) {

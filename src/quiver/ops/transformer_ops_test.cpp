@@ -70,6 +70,20 @@ TEST(TransformerOps, PartRotatedEqualsItsFormulaAndGradient) {
       {5, 7, 12});
 }
 
+TEST(TransformerOps, RotationInFloat32HoldsWhereNoKernelServes) {
+  at::manual_seed(4);
+  const auto angles = at::randn({5, 6});
+  const auto wide = at::randn({5, 7, 12}), narrow = wide.to(at::kBFloat16);
+  const auto [q, k, v] = part_rotated(narrow, 3, angles.cos(), angles.sin());
+  // Heads that do not lie densely are turned by plain calls.
+  const auto strided = narrow.transpose(1, 2).contiguous().transpose(1, 2);
+  const auto [other_q, other_k, other_v] = part_rotated(strided, 3, angles.cos(), angles.sin());
+  EXPECT_EQ(other_q.scalar_type(), at::kBFloat16);
+  // A kernel may fuse a product with its sum, which moves a rounding now and then.
+  EXPECT_LE(other_q.ne(q).sum().item<std::int64_t>(), 2);
+  EXPECT_LE(other_k.ne(k).sum().item<std::int64_t>(), 2);
+}
+
 TEST(TransformerOps, SwigluEqualsItsFormulaAndGradient) {
   check([](const at::Tensor& x) { return swiglu(x); },
         [](const at::Tensor& x) { return at::silu(x.narrow(1, 0, 9)) * x.narrow(1, 9, 9); }, {4, 18});
