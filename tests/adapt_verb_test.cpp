@@ -108,7 +108,7 @@ class AdaptVerb : public testing::Test {
   }
 
   const fs::path folder_ = fs::temp_directory_path() / ("quiver_adapt_verb_" + std::to_string(getpid()));
-  std::optional<model::LanguageModel> model_;
+  std::optional<model::Model> model_;
   std::vector<adapter::Adapter> experts_;
 };
 

@@ -65,7 +65,7 @@ class TinyT5 : public testing::TestWithParam<const char*> {
   }
 
   fs::path folder_;
-  model::LanguageModel model_;
+  model::Model model_;
   std::shared_ptr<const tensor_io::TensorSource> file_;
   std::vector<Ids> prompts_, answers_;
   std::int32_t end_ = 0;

@@ -9,9 +9,9 @@
 #include "quiver/model/generate.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/constant_router.h"
+#include "quiver/routing/learned/xlora_router.h"
 #include "quiver/routing/token/directions.h"
 #include "quiver/routing/token/token_router.h"
-#include "quiver/routing/learned/xlora_router.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/adamw.h"
@@ -22,12 +22,12 @@
 namespace quiver {
 namespace {
 
-using model::LanguageModel;
+using model::Model;
 
 // float32 sums over at most 96 terms in another order than torch's: a few parts in a million of the spread.
 constexpr double kForward = 2e-5;
 
-at::Tensor logits_of(const LanguageModel& model, const std::vector<std::int32_t>& ids, const routing::Router* router) {
+at::Tensor logits_of(const Model& model, const std::vector<std::int32_t>& ids, const routing::Router* router) {
   const c10::AutoGradMode no_gradient(false);
   const auto batch = model::pack({{ids, nullptr, true}});
   const auto experts = router ? routing::bind_once(*router, batch, {{"", ids}}) : nullptr;
@@ -93,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(Models, TinyLlama, testing::Values("llama_untied", "lla
 
 class WithAdapters : public testing::Test {
  protected:
-  LanguageModel model_ = model::load_model(golden("llama_untied"), at::kFloat);
+  Model model_ = model::load_model(golden("llama_untied"), at::kFloat);
   std::shared_ptr<tensor_io::TensorSource> ids_ =
       tensor_io::open_safetensors(golden("llama_untied/golden.safetensors"));
 
@@ -176,7 +176,7 @@ TEST_F(WithAdapters, WhatQuiverWritesItReadsBackTheSame) {
 
 class Training : public testing::Test {
  protected:
-  LanguageModel model_ = model::load_model(golden("llama_untied"), at::kFloat);
+  Model model_ = model::load_model(golden("llama_untied"), at::kFloat);
   std::shared_ptr<tensor_io::TensorSource> file_ = tensor_io::open_safetensors(golden("training/golden.safetensors"));
 
   adapter::Adapter saved(const std::string& prefix) {

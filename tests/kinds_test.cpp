@@ -78,7 +78,7 @@ class Kinds : public testing::TestWithParam<Case> {
     }
   }
 
-  model::LanguageModel model_;
+  model::Model model_;
   adapter::Adapter adapter_;
   std::shared_ptr<const tensor_io::TensorSource> file_;
   std::vector<data::TokenRow> rows_;

@@ -122,7 +122,7 @@ class LifeCycle : public testing::Test {
     return largest;
   }
 
-  model::LanguageModel model_ = model::load_model(golden("llama_untied"), at::kFloat);
+  model::Model model_ = model::load_model(golden("llama_untied"), at::kFloat);
   fs::path folder_;
   TrainOptions options_;
 };

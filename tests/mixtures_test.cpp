@@ -10,8 +10,8 @@
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
 #include "quiver/model/load.h"
-#include "quiver/routing/prompts/attempt.h"
 #include "quiver/routing/learned/fusion.h"
+#include "quiver/routing/prompts/attempt.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/methods/adamix.h"
@@ -70,7 +70,7 @@ class Mixtures : public testing::Test {
     return {model_, options_, progress_, "test"};
   }
 
-  model::LanguageModel model_ = model::load_model(golden("llama_untied"), at::kFloat);
+  model::Model model_ = model::load_model(golden("llama_untied"), at::kFloat);
   std::shared_ptr<const tensor_io::TensorSource> file_ =
       tensor_io::open_safetensors(golden("mixtures/golden.safetensors"));
   std::vector<training::RoutedRow> rows_;

@@ -89,7 +89,7 @@ class Plain : public model::ExpertSource {
 };
 
 /// A random T5, loaded as a base model is.
-model::LanguageModel frozen_model() {
+model::Model frozen_model() {
   const auto folder = fs::temp_directory_path() / fmt::format("quiver-pemt-memory-{}", getpid());
   fs::create_directories(folder);
   const auto config = nlohmann::json{{"model_type", "t5"},
@@ -173,7 +173,7 @@ class PemtMemory : public testing::Test {
   }
 
   static inline c10::Allocator* usual_ = nullptr;
-  model::LanguageModel model_ = frozen_model();
+  model::Model model_ = frozen_model();
   routing::Pemt pemt_;
   std::vector<data::TokenRow> rows_;
   std::vector<training::WeightedRow> weighted_;

@@ -91,7 +91,7 @@ class TinyPemt : public testing::TestWithParam<Setting> {
 
   at::Tensor expected(const std::string& name) const { return file_->load(std::string(GetParam().name) + "." + name); }
 
-  model::LanguageModel model_ = model::load_model(golden("t5/v10"), at::kFloat);
+  model::Model model_ = model::load_model(golden("t5/v10"), at::kFloat);
   std::shared_ptr<const tensor_io::TensorSource> file_ = tensor_io::open_safetensors(golden("pemt/golden.safetensors"));
   std::map<std::string, at::Tensor> parameters_;
   std::vector<data::TokenRow> rows_ = std::vector<data::TokenRow>(3);
@@ -181,7 +181,7 @@ class PemtTrained : public testing::TestWithParam<bool> {
         .hidden;
   }
 
-  model::LanguageModel model_ = model::load_model(golden("t5/v10"), at::kFloat);
+  model::Model model_ = model::load_model(golden("t5/v10"), at::kFloat);
   std::vector<training::RoutedRow> rows_{{{{10, 20, 30, 5, 40, 41}, 4, 1.0, 0}, 0},
                                          {{{11, 21, 7, 42, 43}, 3, 1.0, 0}, 0}};
 };
@@ -270,7 +270,7 @@ class PemtWithoutEncoder : public testing::Test {
     return model::answer_pass(model_, training::answer_rows(weighted), bind).hidden;
   }
 
-  model::LanguageModel model_ = model::load_model(golden("llama_untied"), at::kFloat);
+  model::Model model_ = model::load_model(golden("llama_untied"), at::kFloat);
   std::vector<training::RoutedRow> rows_{{{{10, 20, 30, 5, 40, 41}, 4, 1.0, 0}, 0},
                                          {{{11, 21, 7, 42, 43}, 3, 1.0, 0}, 0}};
   training::PemtTraining how_;

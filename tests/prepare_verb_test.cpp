@@ -65,7 +65,7 @@ class PrepareVerb : public testing::Test {
   }
 
   const fs::path folder_ = fs::temp_directory_path() / ("quiver_prepare_verb_" + std::to_string(getpid()));
-  std::optional<model::LanguageModel> model_;
+  std::optional<model::Model> model_;
 };
 
 TEST_F(PrepareVerb, OtherOptionsAreComputedTheSameOnesAreNot) {

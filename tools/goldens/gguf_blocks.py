@@ -15,7 +15,8 @@ GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 Type = gguf.GGMLQuantizationType
 # Where a block keeps its float16 scales.
 SCALES = {Type.Q4_0: [0], Type.Q4_1: [0, 2], Type.Q5_0: [0], Type.Q5_1: [0, 2], Type.Q8_0: [0],
-          Type.Q4_K: [0, 2], Type.Q5_K: [0, 2], Type.Q6_K: [208]}
+          Type.Q4_K: [0, 2], Type.Q5_K: [0, 2], Type.Q6_K: [208], Type.Q2_K: [80, 82], Type.Q3_K: [108],
+          Type.IQ4_NL: [0], Type.IQ4_XS: [0]}
 ROWS, BLOCKS_PER_ROW = 3, 2
 
 

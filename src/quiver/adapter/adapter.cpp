@@ -111,11 +111,10 @@ bool targets_site(const std::vector<std::string>& targets, const std::string& si
                      [&](const auto& target) { return site == target || site.ends_with("." + target); });
 }
 
-std::int64_t key_width(const model::LanguageModel& model) {
+std::int64_t key_width(const model::Model& model) {
   const auto& sites = model.sites();
-  const auto found = std::find_if(sites.begin(), sites.end(), [](const auto& site) {
-    return site.name.ends_with(".k_proj") || site.name.ends_with(".k");
-  });
+  const auto found =
+      std::find_if(sites.begin(), sites.end(), [](const auto& site) { return site.role == model::Role::key; });
   return found == sites.end() ? 0 : found->out;
 }
 
@@ -130,7 +129,7 @@ std::string init_name(LoraOptions::Init init) {
   return init == LoraOptions::Init::peft ? "peft" : init == LoraOptions::Init::mttl ? "mttl" : "pemt";
 }
 
-Adapter make_lora(const model::LanguageModel& model, const LoraOptions& options, std::uint64_t seed) {
+Adapter make_lora(const model::Model& model, const LoraOptions& options, std::uint64_t seed) {
   check(options);
   Adapter adapter{options, {}};
   for (std::size_t i = 0; i < model.sites().size(); ++i) {

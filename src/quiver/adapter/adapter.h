@@ -98,11 +98,11 @@ double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised);
 /// entry with regular-expression characters must match the whole name.
 bool targets_site(const std::vector<std::string>& targets, const std::string& site);
 
-/// Numbers in a token's keys at one layer, K x d: the width of a site called k_proj or k.
-std::int64_t key_width(const model::LanguageModel& model);
+/// Numbers in a token's keys at one layer, K x d.
+std::int64_t key_width(const model::Model& model);
 
 /// Random factors for the targeted sites. Throws Error{usage} where the targets match none, or an option is out of
 /// range.
-Adapter make_lora(const model::LanguageModel& model, const LoraOptions& options, std::uint64_t seed);
+Adapter make_lora(const model::Model& model, const LoraOptions& options, std::uint64_t seed);
 
 }  // namespace quiver::adapter

@@ -17,7 +17,7 @@ namespace {
 using Names = std::vector<std::string>;
 
 /// Two layers of seven sites each, in 32 or 48, out 16, 32 or 48.
-const model::LanguageModel& tiny_model() {
+const model::Model& tiny_model() {
   static const auto model =
       model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / "llama_untied", at::kFloat);
   return model;

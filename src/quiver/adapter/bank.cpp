@@ -45,23 +45,14 @@ std::vector<std::string> names_of(const Places& places) {
 
 }  // namespace
 
-Bank::Bank(const model::LanguageModel& model)
-    : model_sites_(&model.sites()),
-      model_norms_(&model.norms()),
-      width_(model.config().hidden),
-      layers_(model.config().answer_layers()),
-      heads_(key_width(model) / model.config().head_width),
-      head_(model.config().head_width),
-      decoder_only_(!model.config().encoder_decoder()),
+Bank::Bank(const model::Model& model)
+    : model_(model),
       sites_(model.sites().size()),
       touched_(model.sites().size(), false),
       reads_block_(model.sites().size(), false) {
-  // Sites of one module: model.layers.3.mlp.gate_proj and .down_proj.
-  std::map<std::string, std::int64_t> first;
-  for (const auto& site : model.sites()) {
-    const auto module = site.name.substr(0, site.name.rfind('.'));
-    block_start_.push_back(first.emplace(module, static_cast<std::int64_t>(block_start_.size())).first->second);
-  }
+  std::map<std::int64_t, std::int64_t> first;
+  for (const auto& site : model.sites())
+    block_start_.push_back(first.emplace(site.block, static_cast<std::int64_t>(block_start_.size())).first->second);
 }
 
 Bank Bank::empty_copy() const {
@@ -83,7 +74,7 @@ std::shared_ptr<const Bank> Bank::renewed(const std::shared_ptr<const Bank>& ban
   auto out = std::make_shared<Bank>(*bank);
   for (const auto& [number, adapter] : bank->live_) {
     const auto& name = bank->names_[number];
-    out->put(number, name, applied(adapter, *bank->model_sites_, name));
+    out->put(number, name, applied(adapter, bank->model_sites(), name));
   }
   return out;
 }
@@ -103,7 +94,7 @@ std::int64_t Bank::add(const std::string& name, const Adapter& adapter) {
   if (!derives(adapter)) {
     put(number, name, adapter);
   } else {
-    put(number, name, applied(adapter, *model_sites_, name));
+    put(number, name, applied(adapter, model_sites(), name));
     bool trained = false;
     for_each_tensor(adapter, [&](const at::Tensor& t) { trained = trained || t.requires_grad(); });
     if (trained) live_[number] = adapter;
@@ -119,7 +110,7 @@ void Bank::put(std::size_t number, const std::string& name, const Adapter& adapt
   std::map<std::int64_t, at::Tensor> norms;
   std::size_t claimed = 0;
   for (std::size_t i = 0; i < sites_.size(); ++i) {
-    const auto& site = (*model_sites_)[i];
+    const auto& site = model_sites()[i];
     if (const auto found = adapter.sites.find(site.name); found != adapter.sites.end()) {
       check_factors(name, site, found->second);
       own[i] = found->second;
@@ -127,13 +118,13 @@ void Bank::put(std::size_t number, const std::string& name, const Adapter& adapt
     }
     if (const auto found = adapter.extras.find(site.name); found != adapter.extras.end()) {
       const auto start = static_cast<std::size_t>(block_start_[i]);
-      check_extras(found->second, site, (*model_sites_)[start].in, name);
+      check_extras(found->second, site, model_sites()[start].in, name);
       extras[i] = found->second;
       ++claimed;
     }
   }
-  for (std::size_t n = 0; n < model_norms_->size(); ++n) {
-    const auto& norm = (*model_norms_)[n];
+  for (std::size_t n = 0; n < model_.norms().size(); ++n) {
+    const auto& norm = model_.norms()[n];
     const auto found = adapter.norms.find(norm.name);
     if (found == adapter.norms.end()) continue;
     check_shape(found->second, {norm.width}, name, norm.name);
@@ -161,15 +152,17 @@ void Bank::put(std::size_t number, const std::string& name, const Adapter& adapt
 
 /// What stands before the prompt.
 void Bank::put_vectors(std::size_t number, const std::string& name, const Adapter& adapter) {
+  const auto& config = model_.config();
   auto soft = adapter.soft_prompt;
   at::Tensor prefix;
-  if (soft.defined()) check_shape(soft, {soft.dim() == 2 ? soft.size(0) : 0, width_}, name, "the soft prompt");
+  if (soft.defined()) check_shape(soft, {soft.dim() == 2 ? soft.size(0) : 0, config.hidden}, name, "the soft prompt");
   if (adapter.prefix.defined()) {
     const auto length = adapter.prefix.dim() == 2 ? adapter.prefix.size(0) : 0;
-    check_shape(adapter.prefix, {length, layers_ * 2 * heads_ * head_}, name, "the prefix");
-    prefix = adapter.prefix.view({length, layers_, 2, heads_, head_});
-    if (decoder_only_) {
-      const auto places = at::zeros({length, width_}, at::kFloat);
+    const auto layers = config.answer_layers(), width = key_width(model_);
+    check_shape(adapter.prefix, {length, layers * 2 * width}, name, "the prefix");
+    prefix = adapter.prefix.view({length, layers, 2, width / config.head_width, config.head_width});
+    if (!config.encoder_decoder()) {
+      const auto places = at::zeros({length, config.hidden}, at::kFloat);
       soft = soft.defined() ? at::cat({places, soft}, 0) : places;
     }
   }
@@ -180,7 +173,7 @@ void Bank::put_vectors(std::size_t number, const std::string& name, const Adapte
 }
 
 void Bank::refuse_unknown(const std::string& name, const Adapter& adapter) const {
-  const auto sites = names_of(*model_sites_), norms = names_of(*model_norms_);
+  const auto sites = names_of(model_sites()), norms = names_of(model_.norms());
   const auto check = [&](const std::string& place, const std::vector<std::string>& known, const char* what) {
     QUIVER_CHECK(std::find(known.begin(), known.end(), place) != known.end(), mismatch, "expert " + name,
                  "{} '{}' does not exist in the base model", what, place);

@@ -17,7 +17,7 @@ namespace quiver::adapter {
 
 class Bank {
  public:
-  explicit Bank(const model::LanguageModel& model);
+  explicit Bank(const model::Model& model);
 
   /// Appends an expert and returns its number. Throws Error{mismatch} naming the site that the model does not have, or
   /// whose shape differs; the bank is then as it was.
@@ -36,7 +36,7 @@ class Bank {
   const ops::BankSite& site(std::int64_t site) const { return sites_[static_cast<std::size_t>(site)]; }
   /// True where some expert touches the site.
   bool touches(std::int64_t site) const { return touched_[static_cast<std::size_t>(site)]; }
-  const std::vector<model::Site>& model_sites() const { return *model_sites_; }
+  const std::vector<model::Site>& model_sites() const { return model_.sites(); }
   /// The expert's weight of a norm, [D]; undefined where it keeps the base model's.
   at::Tensor norm(std::int64_t expert, std::int64_t norm) const;
   bool touches_norms() const { return touches_norms_; }
@@ -48,7 +48,7 @@ class Bank {
   /// that write it; undefined where the expert has none.
   const at::Tensor& prefix(std::int64_t expert) const { return prefixes_[static_cast<std::size_t>(expert)]; }
   bool has_prefixes() const;
-  bool prefixes_start_answers() const { return !decoder_only_ && has_prefixes(); }
+  bool prefixes_start_answers() const { return model_.config().encoder_decoder() && has_prefixes(); }
   /// [m, D]: the tokens before the prompt, zeros where a prefix of keys and values takes their places; undefined where
   /// the expert has none.
   const at::Tensor& soft_prompt(std::int64_t expert) const { return soft_prompts_[static_cast<std::size_t>(expert)]; }
@@ -63,11 +63,7 @@ class Bank {
   void put_vectors(std::size_t number, const std::string& name, const Adapter& adapter);
   void check_factors(const std::string& name, const model::Site& site, const ops::LoraFactors& f) const;
 
-  const std::vector<model::Site>* model_sites_;
-  const std::vector<model::Norm>* model_norms_;
-  std::int64_t width_ = 0;                          ///< D
-  std::int64_t layers_ = 0, heads_ = 0, head_ = 0;  ///< of keys and values
-  bool decoder_only_ = true;
+  model::Model model_;
   std::vector<std::string> names_;
   std::vector<ops::BankSite> sites_;
   std::vector<bool> touched_;

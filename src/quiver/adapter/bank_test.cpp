@@ -34,7 +34,7 @@ class TinyBank : public testing::Test {
     return "";
   }
 
-  model::LanguageModel model_ =
+  model::Model model_ =
       model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / "llama_untied", at::kFloat);
 };
 

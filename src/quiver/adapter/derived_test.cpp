@@ -33,7 +33,7 @@ class Dora : public testing::Test {
   static double distance(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
   at::Tensor a_ = at::randn({2, 6}), b_ = at::randn({4, 2}), magnitude_ = at::randn({4}), x_ = at::randn({3, 6});
-  std::vector<model::Site> sites_{{"q", 6, 4, 0, at::randn({4, 6}), at::randn({4})}};
+  std::vector<model::Site> sites_{{"q", 6, 4, 0, 0, model::Role::query, at::randn({4, 6}), at::randn({4})}};
   Adapter adapter_;
 };
 

@@ -39,13 +39,11 @@ constexpr std::array<std::pair<const char*, Kind>, 13> kNames{{{"lora", Kind::lo
                                                                {"vera", Kind::vera},
                                                                {"compacter", Kind::compacter}}};
 
-bool ends_in(const std::string& site, std::initializer_list<const char*> names) {
-  return std::any_of(names.begin(), names.end(),
-                     [&](const char* name) { return site.ends_with(std::string(".") + name); });
+bool is_mlp_out(const model::Site& site) { return site.role == model::Role::down; }
+bool is_attention_out(const model::Site& site) { return site.role == model::Role::attention_output; }
+bool is_key_or_value(const model::Site& site) {
+  return site.role == model::Role::key || site.role == model::Role::value;
 }
-bool is_mlp_out(const std::string& site) { return ends_in(site, {"down_proj", "wo"}); }
-bool is_attention_out(const std::string& site) { return ends_in(site, {"o_proj", "o"}); }
-bool is_key_or_value(const std::string& site) { return ends_in(site, {"k_proj", "v_proj", "k", "v"}); }
 
 at::Tensor normal(at::IntArrayRef shape, Random& random, double deviation = kBottleneckDeviation) {
   auto out = at::empty(shape, at::kFloat);
@@ -64,7 +62,7 @@ at::Tensor uniform(at::IntArrayRef shape, Random& random, double bound) {
 
 class Maker {
  public:
-  Maker(const model::LanguageModel& model, const KindOptions& options, std::uint64_t seed)
+  Maker(const model::Model& model, const KindOptions& options, std::uint64_t seed)
       : model_(model), o_(options), seed_(seed) {}
 
   /// make(site, number) at the targeted sites, or where `usual` says so.
@@ -73,7 +71,7 @@ class Maker {
     std::size_t made = 0;
     for (std::size_t i = 0; i < model_.sites().size(); ++i) {
       const auto& site = model_.sites()[i];
-      if (o_.targets.empty() ? !usual(site.name) : !targets_site(o_.targets, site.name)) continue;
+      if (o_.targets.empty() ? !usual(site) : !targets_site(o_.targets, site.name)) continue;
       make(site, i);
       ++made;
     }
@@ -81,11 +79,11 @@ class Maker {
   }
 
   void ia3(Adapter& out) const {
-    at_sites([](const auto& name) { return is_key_or_value(name) || is_mlp_out(name); },
+    at_sites([](const auto& site) { return is_key_or_value(site) || is_mlp_out(site); },
              [&](const model::Site& site, std::size_t) {
                auto& own = out.extras[site.name];
-               (is_mlp_out(site.name) ? own.input_scale : own.output_scale) =
-                   at::ones({is_mlp_out(site.name) ? site.in : site.out}, at::kFloat);
+               (is_mlp_out(site) ? own.input_scale : own.output_scale) =
+                   at::ones({is_mlp_out(site) ? site.in : site.out}, at::kFloat);
              });
   }
   void bitfit(Adapter& out) const {
@@ -95,7 +93,7 @@ class Maker {
   }
   void bottleneck(Adapter& out, ops::Reads reads) const {
     const bool block = reads == ops::Reads::block;
-    at_sites([&](const auto& name) { return is_mlp_out(name) || (!block && is_attention_out(name)); },
+    at_sites([&](const auto& site) { return is_mlp_out(site) || (!block && is_attention_out(site)); },
              [&](const model::Site& site, std::size_t i) {
                Random random(derive_seed(seed_, 100000 + i));
                auto& b = empty_bottleneck(out, site, reads);
@@ -110,7 +108,7 @@ class Maker {
                  "{} does not divide the width {} and the model's {}", n, o_.width, model_.config().hidden);
     Random random(derive_seed(seed_, 300000));
     out.rule = normal({n, n, n}, random);
-    at_sites([](const auto& name) { return is_mlp_out(name) || is_attention_out(name); },
+    at_sites([](const auto& site) { return is_mlp_out(site) || is_attention_out(site); },
              [&](const model::Site& site, std::size_t i) {
                Random own(derive_seed(seed_, 300001 + i));
                empty_bottleneck(out, site, ops::Reads::output);
@@ -199,7 +197,7 @@ class Maker {
     return out;
   }
 
-  const model::LanguageModel& model_;
+  model::Model model_;
   const KindOptions& o_;
   std::uint64_t seed_;
 };
@@ -240,8 +238,7 @@ std::set<Kind> kinds_of(const Adapter& adapter) {
   return out;
 }
 
-Adapter make_adapter(const model::LanguageModel& model, const LoraOptions& lora, const KindOptions& o,
-                     std::uint64_t seed) {
+Adapter make_adapter(const model::Model& model, const LoraOptions& lora, const KindOptions& o, std::uint64_t seed) {
   QUIVER_CHECK(!o.kinds.empty(), usage, "--kind", "none given");
   QUIVER_CHECK(o.width >= 1 && o.prompt_tokens >= 1, usage, "--kind",
                "bottlenecks of width {} and prompts of {} vectors, expected at least 1", o.width, o.prompt_tokens);

@@ -49,7 +49,7 @@ std::set<Kind> kinds_of(const Adapter& adapter);
 
 /// Every kind asked for, at its start: where nothing is to be added at first, nothing is. Throws Error{usage} where
 /// targets match no site or an option is out of range.
-Adapter make_adapter(const model::LanguageModel& model, const LoraOptions& lora, const KindOptions& options,
+Adapter make_adapter(const model::Model& model, const LoraOptions& lora, const KindOptions& options,
                      std::uint64_t seed);
 
 }  // namespace quiver::adapter

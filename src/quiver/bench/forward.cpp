@@ -20,7 +20,7 @@ json routed_figures(const Comparison& result, const BenchOptions& o, std::int64_
           {"tokens_per_second", static_cast<double>(tokens) / result.seconds}};
 }
 
-routing::TokenRouter arrow_router(const model::LanguageModel& model, const BenchOptions& o) {
+routing::TokenRouter arrow_router(const model::Model& model, const BenchOptions& o) {
   SilentProgress silent;
   const auto bank = random_bank(model, o);
   auto scores = std::make_shared<routing::DirectionScores>(routing::compute_directions(*bank, {}, silent), bank->size(),
@@ -29,7 +29,7 @@ routing::TokenRouter arrow_router(const model::LanguageModel& model, const Bench
 }
 
 /// Tokens a second after the first one, which comes from the prompt's pass.
-double decode_speed(const model::LanguageModel& model, const BenchOptions& o, const routing::Router* router) {
+double decode_speed(const model::Model& model, const BenchOptions& o, const routing::Router* router) {
   using Clock = std::chrono::steady_clock;
   model::GenerateOptions options;
   options.max_new_tokens = o.new_tokens + 1;

@@ -11,8 +11,8 @@
 #include "quiver/bench/support.h"
 #include "quiver/clustering/mbc.h"
 #include "quiver/library/library.h"
-#include "quiver/routing/token/directions.h"
 #include "quiver/routing/router_table.h"
+#include "quiver/routing/token/directions.h"
 
 namespace quiver::bench {
 namespace {
@@ -20,7 +20,7 @@ namespace {
 /// PEFT folders of random adapters, gone with the object.
 class AdapterFolders {
  public:
-  AdapterFolders(const model::LanguageModel& model, const BenchOptions& o)
+  AdapterFolders(const model::Model& model, const BenchOptions& o)
       : folder_(fs::temp_directory_path() / ("quiver-bench-" + std::to_string(getpid()))) {
     for (std::int64_t e = 0; e < o.experts; ++e) {
       paths_.push_back(folder_ / ("expert" + std::to_string(e)));
@@ -61,7 +61,7 @@ namespace {
 /// A library of random experts, in a temporary folder that goes with the object or in one that is kept.
 class RandomLibrary {
  public:
-  RandomLibrary(const model::LanguageModel& model, const BenchOptions& o)
+  RandomLibrary(const model::Model& model, const BenchOptions& o)
       : model_(model),
         random_(random_adapter(model, o.rank)),
         kept_(!o.folder.empty()),
@@ -120,7 +120,7 @@ class RandomLibrary {
   }
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   adapter::Adapter random_;
   bool kept_;
   library::Library library_;

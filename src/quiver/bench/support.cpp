@@ -37,7 +37,7 @@ Comparison compare(const std::function<void()>& base, const std::function<void()
   return {median(base_times), median(times), median(ratios)};
 }
 
-std::vector<std::int32_t> random_ids(const model::LanguageModel& model, std::int64_t count, std::uint64_t seed) {
+std::vector<std::int32_t> random_ids(const model::Model& model, std::int64_t count, std::uint64_t seed) {
   Random random(seed);
   std::vector<std::int32_t> ids;
   for (std::int64_t i = 0; i < count; ++i)
@@ -45,7 +45,7 @@ std::vector<std::int32_t> random_ids(const model::LanguageModel& model, std::int
   return ids;
 }
 
-void forward(const model::LanguageModel& model, const std::vector<std::vector<std::int32_t>>& rows,
+void forward(const model::Model& model, const std::vector<std::vector<std::int32_t>>& rows,
              const routing::Router* router) {
   const c10::AutoGradMode no_gradient(false);
   std::vector<model::RowInput> inputs;
@@ -56,7 +56,7 @@ void forward(const model::LanguageModel& model, const std::vector<std::vector<st
   model.logits(model.forward(batch, experts.get()).narrow(0, batch.tokens() - 1, 1));
 }
 
-adapter::Adapter random_adapter(const model::LanguageModel& model, std::int64_t rank) {
+adapter::Adapter random_adapter(const model::Model& model, std::int64_t rank) {
   adapter::LoraOptions options;
   options.rank = rank;
   options.alpha = 2.0 * static_cast<double>(rank);
@@ -68,20 +68,20 @@ adapter::Adapter random_adapter(const model::LanguageModel& model, std::int64_t 
   return adapter;
 }
 
-std::shared_ptr<adapter::Bank> random_bank(const model::LanguageModel& model, const BenchOptions& o) {
+std::shared_ptr<adapter::Bank> random_bank(const model::Model& model, const BenchOptions& o) {
   auto bank = std::make_shared<adapter::Bank>(model);
   for (std::int64_t e = 0; e < o.experts; ++e) bank->add("expert" + std::to_string(e), random_adapter(model, o.rank));
   return bank;
 }
 
-BaseWork base_work(const model::LanguageModel& model) {
+BaseWork base_work(const model::Model& model) {
   BaseWork work;
   for (const auto& site : model.sites()) work.sites += static_cast<double>(site.in * site.out);
   work.head = static_cast<double>(model.head().numel());
   return work;
 }
 
-double weight_bytes(const model::LanguageModel& model) {
+double weight_bytes(const model::Model& model) {
   const auto work = base_work(model);
   return (work.sites + work.head) * static_cast<double>(model.head().element_size());
 }

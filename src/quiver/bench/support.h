@@ -23,13 +23,13 @@ struct Comparison {
 };
 Comparison compare(const std::function<void()>& base, const std::function<void()>& work, std::int64_t runs);
 
-std::vector<std::int32_t> random_ids(const model::LanguageModel& model, std::int64_t count, std::uint64_t seed);
+std::vector<std::int32_t> random_ids(const model::Model& model, std::int64_t count, std::uint64_t seed);
 /// A pass over rows of token ids with logits of the last token, under `router` (null: base).
-void forward(const model::LanguageModel& model, const std::vector<std::vector<std::int32_t>>& rows,
+void forward(const model::Model& model, const std::vector<std::vector<std::int32_t>>& rows,
              const routing::Router* router);
 /// On all sites, A and B normal with deviation 0.02.
-adapter::Adapter random_adapter(const model::LanguageModel& model, std::int64_t rank);
-std::shared_ptr<adapter::Bank> random_bank(const model::LanguageModel& model, const BenchOptions& options);
+adapter::Adapter random_adapter(const model::Model& model, std::int64_t rank);
+std::shared_ptr<adapter::Bank> random_bank(const model::Model& model, const BenchOptions& options);
 
 /// Products of two numbers, with their addition, that the base's linear maps take: per token, and per position of
 /// logits.
@@ -37,9 +37,9 @@ struct BaseWork {
   double sites = 0.0;
   double head = 0.0;
 };
-BaseWork base_work(const model::LanguageModel& model);
+BaseWork base_work(const model::Model& model);
 /// Bytes of weights that a decoding step reads.
-double weight_bytes(const model::LanguageModel& model);
+double weight_bytes(const model::Model& model);
 
 /// Products a second of LibTorch's GEMM at x [1024, in] times a weight [out, in], the best of a few runs.
 double gemm_peak(at::ScalarType dtype, std::int64_t in, std::int64_t out);

@@ -10,8 +10,7 @@ namespace quiver::bench {
 namespace {
 
 /// Rows of the task's training split, or of random ids, in the order the steps take them.
-std::vector<data::TokenRow> training_rows(const BenchOptions& o, const model::LanguageModel& model,
-                                          std::int64_t count) {
+std::vector<data::TokenRow> training_rows(const BenchOptions& o, const model::Model& model, std::int64_t count) {
   std::vector<data::TokenRow> rows;
   if (o.task.empty()) {
     for (std::int64_t i = 0; i < count; ++i)
@@ -33,7 +32,7 @@ std::vector<data::TokenRow> training_rows(const BenchOptions& o, const model::La
 /// Experts in training, each with its own rows.
 class Training {
  public:
-  Training(const BenchOptions& o, const model::LanguageModel& model, std::int64_t experts, std::int64_t rows_each,
+  Training(const BenchOptions& o, const model::Model& model, std::int64_t experts, std::int64_t rows_each,
            std::int64_t rows_in_all)
       : model_(model) {
     options_.lora.rank = o.rank;
@@ -65,7 +64,7 @@ class Training {
   std::int64_t targets() const { return targets_; }
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   training::TrainOptions options_;
   std::shared_ptr<adapter::Bank> bank_;
   std::vector<std::unique_ptr<training::ExpertJob>> jobs_;

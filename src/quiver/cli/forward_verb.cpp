@@ -31,7 +31,7 @@ std::vector<std::vector<std::int32_t>> read_ids(const std::string& path) {
 }
 
 /// Logits of every token of a row, or of its answer where the model has a stack for answers.
-at::Tensor logits_of(const model::LanguageModel& model, const routing::Router& router, const routing::Request& request,
+at::Tensor logits_of(const model::Model& model, const routing::Router& router, const routing::Request& request,
                      const std::vector<std::int32_t>* answer) {
   model::RowCache cache;
   const auto choose = router.start({request});

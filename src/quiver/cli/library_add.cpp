@@ -28,7 +28,7 @@ void report(const LibraryOptions& o, const json& object, const std::string& line
   std::printf("%s\n", line.c_str());
 }
 
-void add_one(const LibraryOptions& o, const model::LanguageModel& model, const library::Library& library,
+void add_one(const LibraryOptions& o, const model::Model& model, const library::Library& library,
              const FoundExpert& found) {
   auto expert = library::read_found_expert(found, o.alpha);
   if (expert.deleted) {

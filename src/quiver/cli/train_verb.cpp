@@ -7,13 +7,13 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
-#include "quiver/workspace/task_rows.h"
 #include "quiver/cli/train_full.h"
 #include "quiver/cli/train_skills.h"
 #include "quiver/cli/train_targets.h"
 #include "quiver/cli/verb.h"
 #include "quiver/clustering/mbc.h"
 #include "quiver/training/trainer.h"
+#include "quiver/workspace/task_rows.h"
 
 namespace quiver::cli {
 
@@ -78,7 +78,6 @@ void choose_kinds(Options& o) {
   if (o.method == "pemt-source") {
     // PEMT's first stage: low-rank factors at the second feed-forward map, and a prompt.
     o.train.kind.kinds = {adapter::Kind::lora, adapter::Kind::prompt};
-    if (o.train.lora.targets.empty()) o.train.lora.targets = {"wo", "down_proj"};
   }
   o.train.kind.nonlinearity = adapter::nonlinearity_of_name(o.nonlinearity, "--nonlinearity");
   const bool experts = o.method == "lora" || o.method == "pemt-source" || o.method == "adamix" || o.method == "moa";
@@ -176,6 +175,8 @@ void run(Options& o) {
   choose_kinds(o);
   training::check(o.train);
   const auto loaded = load(o.model);
+  if (o.method == "pemt-source" && o.train.lora.targets.empty())
+    o.train.lora.targets = loaded.model.site_endings(model::Role::down);
   o.train.join = o.join.options(loaded);
   const auto tasks = o.tasks.read(loaded.text);
 

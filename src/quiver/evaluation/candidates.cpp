@@ -12,7 +12,7 @@ namespace quiver::evaluation {
 namespace {
 
 /// Reads the prompts into caches; log-probabilities of each one's next token, [prompts, V].
-at::Tensor first_tokens(const model::LanguageModel& model, const std::vector<PromptCandidates>& prompts,
+at::Tensor first_tokens(const model::Model& model, const std::vector<PromptCandidates>& prompts,
                         std::vector<model::RowCache>& caches, const model::BindExperts& bind) {
   std::vector<std::span<const std::int32_t>> ids;
   for (const auto& p : prompts) ids.emplace_back(p.prompt);
@@ -24,7 +24,7 @@ struct Branch {
   std::size_t prompt, candidate;
 };
 
-void score_branches(const model::LanguageModel& model, const std::vector<PromptCandidates>& prompts,
+void score_branches(const model::Model& model, const std::vector<PromptCandidates>& prompts,
                     std::vector<model::RowCache>& caches, const std::vector<Branch>& branches,
                     const model::BindExperts& bind, std::vector<std::vector<double>>& scores) {
   std::vector<model::RowInput> rows;
@@ -48,7 +48,7 @@ void score_branches(const model::LanguageModel& model, const std::vector<PromptC
 
 }  // namespace
 
-std::vector<std::vector<double>> score_candidates(const model::LanguageModel& model,
+std::vector<std::vector<double>> score_candidates(const model::Model& model,
                                                   const std::vector<PromptCandidates>& prompts,
                                                   const model::BindExperts& bind) {
   constexpr std::int64_t kBranch_tokens = 4096;

@@ -17,7 +17,7 @@ struct PromptCandidates {
 
 /// Log-likelihood of each candidate, summed over its tokens: [prompt][candidate]. `bind` gets prompt numbers as
 /// requests.
-std::vector<std::vector<double>> score_candidates(const model::LanguageModel& model,
+std::vector<std::vector<double>> score_candidates(const model::Model& model,
                                                   const std::vector<PromptCandidates>& prompts,
                                                   const model::BindExperts& bind);
 

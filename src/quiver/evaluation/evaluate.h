@@ -56,7 +56,7 @@ struct Evaluation {
 };
 
 struct EvaluateInputs {
-  const model::LanguageModel& model;
+  model::Model model;
   const text::Tokenizer& tokenizer;
   Progress& progress;
   /// Tasks of each expert, by expert number; null: routing accuracy is not measured.

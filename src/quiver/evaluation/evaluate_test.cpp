@@ -163,7 +163,7 @@ class TinyEvaluation : public testing::Test {
   // ten tokens: below 1e-3. A token left out or taken twice costs about log 96.
   static constexpr double kNear = 1e-3;
 
-  model::LanguageModel model_ =
+  model::Model model_ =
       model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / "llama_untied", at::kFloat);
   text::Tokenizer tokenizer_ = tiny_tokenizer();
   std::shared_ptr<adapter::Bank> bank_;

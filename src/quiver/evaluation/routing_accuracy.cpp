@@ -55,7 +55,7 @@ class RoutingAccuracy::Listener : public model::PassingOn {
   at::Tensor right_;                ///< [T] of that mix
 };
 
-RoutingAccuracy::RoutingAccuracy(const model::LanguageModel& model, std::vector<float> right)
+RoutingAccuracy::RoutingAccuracy(const model::Model& model, std::vector<float> right)
     : model_(model), right_(at::tensor(right, at::kFloat)), layers_(static_cast<std::size_t>(model.config().layers)) {}
 
 model::BindExperts RoutingAccuracy::listen(const model::BindExperts& bind, std::size_t rows) {

@@ -12,7 +12,7 @@ namespace quiver::evaluation {
 class RoutingAccuracy {
  public:
   /// right: by expert number, 1 where the expert is right for the rows to come, else 0.
-  RoutingAccuracy(const model::LanguageModel& model, std::vector<float> right);
+  RoutingAccuracy(const model::Model& model, std::vector<float> right);
 
   /// Experts as `bind` says, listened to where a batch holds prompts. A row keeps its number of `requests`, which are
   /// below `rows`. This object must outlive what is bound.
@@ -30,7 +30,7 @@ class RoutingAccuracy {
     double value() const { return tokens > 0 ? right / tokens : 0.0; }
   };
 
-  const model::LanguageModel& model_;
+  model::Model model_;
   at::Tensor right_;  ///< float32 [E]
   std::vector<Share> rows_, layers_;
 };

@@ -10,6 +10,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/weights_folder.h"
 
 namespace quiver::merging {
 namespace {
@@ -19,7 +20,9 @@ constexpr const char* kIndexFile = "model.safetensors.index.json";
 
 /// The files that the loader reads, once it has found the folder in order.
 std::set<std::string> shards_of(const fs::path& base) {
-  if (!fs::exists(base / kIndexFile)) return {kWholeFile};
+  if (fs::exists(base / kWholeFile)) return {kWholeFile};
+  QUIVER_CHECK(fs::exists(base / kIndexFile), unsupported, base.string(),
+               "weights that are not safetensors, expected {} or {}", kWholeFile, kIndexFile);
   std::set<std::string> out;
   const auto index = nlohmann::json::parse(read_file(base / kIndexFile));
   for (const auto& [name, shard] : index.at("weight_map").items()) out.insert(shard.get<std::string>());
@@ -75,10 +78,11 @@ void fold_into_base(const fs::path& base, const adapter::Adapter& adapter, const
                                            : "not one: it has no config.json");
   std::error_code ignored;
   QUIVER_CHECK(!fs::equivalent(base, output, ignored), usage, output.string(), "this is the base model itself");
-  check_sites(*tensor_io::open_safetensors_folder(base), adapter, base.string());
+  check_sites(*tensor_io::open_weights_folder(base), adapter, base.string());
   write_folder_atomically(output, [&](const fs::path& folder) {
     for (const auto& entry : fs::directory_iterator(base)) {
-      if (entry.is_regular_file() && !holds_weights(entry.path()))
+      const bool index = entry.path().filename() == kIndexFile;
+      if (entry.is_regular_file() && !holds_weights(entry.path()) && !(index && fs::exists(base / kWholeFile)))
         fs::copy_file(entry.path(), folder / entry.path().filename());
     }
     for (const auto& shard : shards_of(base)) write_shard(base / shard, folder / shard, adapter);

@@ -8,6 +8,7 @@
 #include "quiver/base/error.h"
 #include "quiver/merging/test_experts.h"
 #include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/weights_folder.h"
 
 namespace quiver::merging {
 namespace {
@@ -52,11 +53,11 @@ class FoldBase : public testing::Test {
 TEST_F(FoldBase, ShardsKeepTheirNamesAndEveryOtherTensor) {
   const auto base = golden("llama_tied");  // two shards and an index
   adapter::Adapter adapter;
-  const auto before = tensor_io::open_safetensors_folder(base);
+  const auto before = tensor_io::open_weights_folder(base);
   const auto weight = before->load("model.layers.1.self_attn.q_proj.weight").to(at::kFloat);
   adapter.sites["model.layers.1.self_attn.q_proj"] = random_factors(weight.size(1), weight.size(0), 3, 0.7, 3);
   fold_into_base(base, adapter, folder_ / "out");
-  const auto after = tensor_io::open_safetensors_folder(folder_ / "out");
+  const auto after = tensor_io::open_weights_folder(folder_ / "out");
   ASSERT_EQ(after->tensors().size(), before->tensors().size());
   for (const auto& [name, info] : before->tensors()) {
     EXPECT_EQ(after->tensors().at(name).stored_dtype, info.stored_dtype);

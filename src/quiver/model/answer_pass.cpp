@@ -16,7 +16,7 @@ std::vector<std::size_t> all_requests(std::size_t count) {
 }
 
 /// Final states of a batch, which `pass` keeps.
-at::Tensor run(const LanguageModel& model, const std::vector<RowInput>& rows, Part part, const BindExperts& bind,
+at::Tensor run(const Model& model, const std::vector<RowInput>& rows, Part part, const BindExperts& bind,
                Activations activations, AnswerPass& pass) {
   pass.batches.push_back(std::make_unique<PackedBatch>(pack(rows, part)));
   const auto& batch = *pass.batches.back();
@@ -25,7 +25,7 @@ at::Tensor run(const LanguageModel& model, const std::vector<RowInput>& rows, Pa
 }
 
 /// Prompt and answer in one row, less the last token, which predicts nothing.
-at::Tensor one_stack(const LanguageModel& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
+at::Tensor one_stack(const Model& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
                      Activations activations, AnswerPass& pass) {
   std::vector<std::vector<std::int32_t>> ids;
   for (const auto& row : rows) {
@@ -44,7 +44,7 @@ at::Tensor one_stack(const LanguageModel& model, const std::vector<AnswerRow>& r
   return at::index_select(hidden, 0, at::tensor(predicting, at::kLong));
 }
 
-at::Tensor two_stacks(const LanguageModel& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
+at::Tensor two_stacks(const Model& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
                       Activations activations, AnswerPass& pass) {
   std::vector<RowCache> caches(rows.size());
   std::vector<RowInput> prompts, answers;
@@ -65,7 +65,7 @@ at::Tensor two_stacks(const LanguageModel& model, const std::vector<AnswerRow>& 
 
 }  // namespace
 
-AnswerPass answer_pass(const LanguageModel& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
+AnswerPass answer_pass(const Model& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
                        Activations activations) {
   AnswerPass pass;
   const auto stacks = model.config().encoder_decoder() ? two_stacks : one_stack;
@@ -73,7 +73,7 @@ AnswerPass answer_pass(const LanguageModel& model, const std::vector<AnswerRow>&
   return pass;
 }
 
-at::Tensor read_prompts(const LanguageModel& model, const std::vector<std::span<const std::int32_t>>& prompts,
+at::Tensor read_prompts(const Model& model, const std::vector<std::span<const std::int32_t>>& prompts,
                         std::vector<RowCache>& caches, const BindExperts& bind) {
   AnswerPass pass;
   std::vector<RowInput> rows, starts;

@@ -25,11 +25,11 @@ struct AnswerPass {
 };
 
 /// Row i of a batch is request i to `bind` (null: the base model), which is asked once per batch.
-AnswerPass answer_pass(const LanguageModel& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
+AnswerPass answer_pass(const Model& model, const std::vector<AnswerRow>& rows, const BindExperts& bind,
                        Activations activations = Activations::keep);
 
 /// Reads the prompts into `caches`, one each, and returns the state that predicts each answer's first token: [N, D].
-at::Tensor read_prompts(const LanguageModel& model, const std::vector<std::span<const std::int32_t>>& prompts,
+at::Tensor read_prompts(const Model& model, const std::vector<std::span<const std::int32_t>>& prompts,
                         std::vector<RowCache>& caches, const BindExperts& bind);
 
 }  // namespace quiver::model

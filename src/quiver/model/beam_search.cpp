@@ -32,7 +32,7 @@ struct Continuation {
 
 class Search {
  public:
-  Search(const LanguageModel& model, const BeamOptions& options, const BindExperts& bind)
+  Search(const Model& model, const BeamOptions& options, const BindExperts& bind)
       : model_(model), options_(options), bind_(bind) {}
 
   std::vector<Beam> run(const std::vector<std::int32_t>& prompt) {
@@ -122,7 +122,7 @@ class Search {
     return model_.logits(model_.forward(batch, experts.get()));
   }
 
-  const LanguageModel& model_;
+  const Model& model_;
   const BeamOptions& options_;
   const BindExperts& bind_;
   std::vector<Running> running_;
@@ -131,8 +131,8 @@ class Search {
 
 }  // namespace
 
-std::vector<Beam> beam_search(const LanguageModel& model, const std::vector<std::int32_t>& prompt,
-                              const BeamOptions& options, const BindExperts& bind) {
+std::vector<Beam> beam_search(const Model& model, const std::vector<std::int32_t>& prompt, const BeamOptions& options,
+                              const BindExperts& bind) {
   QUIVER_CHECK(options.beams >= 1 && options.beams <= 1024, usage, "--beams", "{}, expected 1 to 1024", options.beams);
   QUIVER_CHECK(options.max_new_tokens >= 1, usage, "--max-new-tokens", "{}, expected 1 or more for a search by beams",
                options.max_new_tokens);

@@ -22,7 +22,7 @@ struct Beam {
 /// The finished beams of a prompt, best first, at most options.beams. A step looks at the (1 + stop tokens) * beams
 /// best continuations, of which those among the first `beams` may finish; the search ends when no running beam can
 /// still beat the worst of `beams` finished ones. `bind` gets request 0.
-std::vector<Beam> beam_search(const LanguageModel& model, const std::vector<std::int32_t>& prompt,
-                              const BeamOptions& options, const BindExperts& bind = nullptr);
+std::vector<Beam> beam_search(const Model& model, const std::vector<std::int32_t>& prompt, const BeamOptions& options,
+                              const BindExperts& bind = nullptr);
 
 }  // namespace quiver::model

@@ -31,13 +31,16 @@ void check(const DecoderConfig& c, const std::string& where) {
   QUIVER_CHECK(c.head_width % 2 == 0, format, where, "head width {} is odd, rotary positions need an even one",
                c.head_width);
   QUIVER_CHECK(c.rotary_base > 0, format, where, "rotary base {}, expected a positive number", c.rotary_base);
+  const bool by_logarithm = c.rotary_scaling.kind == RotaryScaling::Kind::yarn;
+  QUIVER_CHECK(!by_logarithm || c.rotary_base > 1, format, where, "rotary base {} under yarn, expected more than 1",
+               c.rotary_base);
 }
 
 void check(const EncoderDecoderConfig& c, const std::string& where) {
   check_shape(c, where);
   in_range("number of encoder layers", c.encoder_layers, c.layers - 1, where);
-  QUIVER_CHECK(c.buckets >= 4 && c.buckets <= 4096 && c.buckets % 4 == 0, format, where,
-               "{} relative position buckets, expected a multiple of 4 up to 4096", c.buckets);
+  QUIVER_CHECK(c.buckets >= 4 && c.buckets <= 4096, format, where, "{} relative position buckets, expected 4 to 4096",
+               c.buckets);
   QUIVER_CHECK(c.max_distance > c.buckets / 2 && c.max_distance <= 1 << 20, format, where,
                "largest relative distance {}, expected more than half of the {} buckets", c.max_distance, c.buckets);
   QUIVER_CHECK(c.answer_start >= 0 && c.answer_start < c.vocabulary, format, where,

@@ -10,13 +10,17 @@ namespace quiver::model {
 
 /// How angles are stretched for long contexts.
 struct RotaryScaling {
-  enum class Kind { none, linear, llama3 };
+  enum class Kind { none, linear, llama3, yarn };
   Kind kind = Kind::none;
   double factor = 1.0;
   double low_frequency_factor = 1.0;   ///< llama3
   double high_frequency_factor = 4.0;  ///< llama3
-  double original_positions = 8192;    ///< llama3: context length of pre-training, in tokens
-  std::vector<float> divisors;         ///< given per frequency (GGUF's rope_freqs); replaces the rest where not empty
+  double original_positions = 8192;    ///< llama3, yarn: context length of pre-training, in tokens
+  double beta_fast = 32.0;             ///< yarn: from so many turns within it on a frequency stays
+  double beta_slow = 1.0;              ///< yarn: up to so many turns within it a frequency is divided
+  bool whole_bounds = true;            ///< yarn: between the two, whole numbers of frequencies
+  double scale = 1.0;                  ///< of cosines and sines
+  std::vector<float> divisors;         ///< given per frequency (GGUF's rope_freqs), beside `factor`; may be empty
 };
 
 /// What any model says of itself.

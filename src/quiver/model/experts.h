@@ -12,12 +12,25 @@
 
 namespace quiver::model {
 
+/// What a linear map gives, in an attention or a feed-forward block.
+enum class Role {
+  query,
+  key,
+  value,
+  attention_output,
+  gate,  ///< what goes through the activation and multiplies `up`
+  up,    ///< the wide states; through the activation itself where the block has no gate
+  down,  ///< the feed-forward block's output
+};
+
 /// One linear map of the base model that an adapter may attach to.
 struct Site {
   std::string name;  ///< Hugging Face module path: model.layers.3.self_attn.q_proj
   std::int64_t in = 0;
   std::int64_t out = 0;
   std::int64_t layer = 0;
+  std::int64_t block = 0;  ///< attention, cross-attention or feed-forward block, numbered through the model
+  Role role = Role::query;
   at::Tensor weight = {};  ///< the base model's, [out, in]
   at::Tensor bias = {};    ///< [out], or undefined
 };
@@ -32,7 +45,7 @@ struct Norm {
 
 /// A site's columns in a (possibly fused) weight.
 struct SiteColumns {
-  std::int64_t site = 0;  ///< number in LanguageModel::sites()
+  std::int64_t site = 0;  ///< number in Model::sites()
   std::int64_t begin = 0;
   std::int64_t count = 0;
 };

@@ -65,7 +65,7 @@ Pass next_pass(const std::vector<Request>& requests, const GenerateOptions& opti
 }
 
 /// Runs the pass; logits [N, V] of the last token of each request that has been read to its end, named in `ready`.
-at::Tensor run(const LanguageModel& model, std::vector<Request>& requests, const Pass& pass, const BindExperts& bind,
+at::Tensor run(const Model& model, std::vector<Request>& requests, const Pass& pass, const BindExperts& bind,
                std::vector<std::size_t>& ready) {
   std::vector<RowInput> rows;
   std::vector<std::int64_t> last;
@@ -91,7 +91,7 @@ at::Tensor run(const LanguageModel& model, std::vector<Request>& requests, const
 
 /// Encoder-decoders: reads the prompts of requests about to open, as many as a pass may hold and at least one. From
 /// then on each is a request whose whole prompt is the token that answers start with.
-void encode_next(const LanguageModel& model, std::vector<Request>& requests, const GenerateOptions& options,
+void encode_next(const Model& model, std::vector<Request>& requests, const GenerateOptions& options,
                  const BindExperts& bind) {
   std::int64_t open = 0, tokens = 0;
   std::vector<std::size_t> chosen;
@@ -120,7 +120,7 @@ void encode_next(const LanguageModel& model, std::vector<Request>& requests, con
 
 }  // namespace
 
-std::vector<std::vector<std::int32_t>> generate(const LanguageModel& model,
+std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 const std::vector<std::vector<std::int32_t>>& prompts,
                                                 const GenerateOptions& options, const BindExperts& bind,
                                                 const OnToken& on_token) {

@@ -28,7 +28,7 @@ struct GenerateOptions {
 using OnToken = std::function<bool(std::size_t request, std::int32_t token)>;
 
 /// The generated ids of each prompt, without the stop token.
-std::vector<std::vector<std::int32_t>> generate(const LanguageModel& model,
+std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 const std::vector<std::vector<std::int32_t>>& prompts,
                                                 const GenerateOptions& options, const BindExperts& bind = nullptr,
                                                 const OnToken& on_token = nullptr);

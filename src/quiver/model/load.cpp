@@ -3,13 +3,14 @@
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "quiver/base/error.h"
 #include "quiver/kernels/isa.h"
-#include "quiver/model/families/llama.h"
-#include "quiver/model/families/t5.h"
+#include "quiver/model/families/table.h"
+#include "quiver/model/quantised.h"
 #include "quiver/tensor_io/gguf.h"
-#include "quiver/tensor_io/safetensors.h"
+#include "quiver/tensor_io/weights_folder.h"
 
 namespace quiver::model {
 namespace {
@@ -33,54 +34,46 @@ fs::path hub_snapshot(const std::string& id) {
   return fs::exists(snapshot) ? snapshot : fs::path();
 }
 
-LanguageModel load_folder(const fs::path& folder, at::ScalarType dtype) {
-  const auto config_path = folder / "config.json";
-  const auto config = nlohmann::json::parse(read_file(config_path, 1 << 24), nullptr, false);
-  QUIVER_CHECK(config.is_object(), format, config_path.string(), "expected a JSON object");
-  architecture_of(config, config_path.string());
-  WeightReader reader(tensor_io::open_safetensors_folder(folder), dtype);
-  return load_architecture(config, reader, config_path.string());
+/// The model of a folder that holds GGUF files and no config.json: its one file, or the first of its parts.
+std::optional<fs::path> gguf_in(const fs::path& folder) {
+  if (fs::exists(folder / "config.json")) return std::nullopt;
+  std::set<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (!tensor_io::is_gguf(entry.path())) continue;
+    const auto part = tensor_io::gguf_part_of_name(entry.path());
+    if (!part || part->number == 0) found.insert(entry.path());
+  }
+  if (found.empty()) return std::nullopt;
+  QUIVER_CHECK(found.size() == 1, usage, folder.string(), "{} GGUF models in it, name one of them: {}", found.size(),
+               found.begin()->filename().string());
+  return *found.begin();
 }
 
-LanguageModel load_gguf(const fs::path& path, at::ScalarType dtype) {
+Model load_folder(const fs::path& path, at::ScalarType dtype) {
+  const auto folder = open_model_folder(path);
+  WeightReader reader(folder.weights, dtype);
+  return family_of(folder.config, folder.where).load(folder.config, reader, folder.where);
+}
+
+Model load_gguf(const fs::path& path, at::ScalarType dtype) {
   const auto file = tensor_io::GgufFile::open(path);
-  auto decoder = llama::config_of_gguf(*file, path.string());
-  if (file->tensors().contains("rope_freqs.weight")) {
-    const auto divisors = file->load("rope_freqs.weight").to(at::kFloat).contiguous();
-    decoder.rotary_scaling.divisors.assign(divisors.const_data_ptr<float>(),
-                                           divisors.const_data_ptr<float>() + divisors.numel());
-  }
-  WeightReader reader(file, dtype, llama::gguf_name, [&decoder](const std::string& name, at::Tensor tensor) {
-    return llama::from_gguf_layout(decoder, name, std::move(tensor));
-  });
-  reader.ignore("rope_freqs.weight");
-  return llama::load(decoder, reader, path.string());
+  return family_of_gguf(*file, path.string()).load_gguf(file, dtype, path.string());
 }
 
 }  // namespace
 
-std::string architecture_of(const nlohmann::json& config, const std::string& where) {
-  const auto names = config.value("architectures", nlohmann::json::array());
-  const auto name = names.is_array() && !names.empty() && names[0].is_string() ? names[0].get<std::string>() : "";
-  QUIVER_CHECK(name == "LlamaForCausalLM" || t5::is_architecture(name), unsupported, where,
-               "architecture '{}', known: LlamaForCausalLM, T5ForConditionalGeneration, MT5ForConditionalGeneration",
-               name);
-  return name;
-}
-
-LanguageModel load_architecture(const nlohmann::json& config, WeightReader& reader, const std::string& where) {
-  if (t5::is_architecture(architecture_of(config, where)))
-    return t5::load(t5::config_of_json(config, where), reader, where);
-  const auto decoder = llama::config_of_json(config, where);
-  for (std::int64_t i = 0; i < decoder.layers; ++i) {
-    // Old checkpoints carry the frequencies, which follow from the configuration.
-    reader.ignore(fmt::format("model.layers.{}.self_attn.rotary_emb.inv_freq", i));
-  }
-  if (decoder.tied_head) reader.ignore("lm_head.weight");
-  return llama::load(decoder, reader, where);
+ModelFolder open_model_folder(const fs::path& folder) {
+  const auto path = folder / "config.json";
+  auto config = nlohmann::json::parse(read_file(path, 1 << 24), nullptr, false);
+  QUIVER_CHECK(config.is_object(), format, path.string(), "expected a JSON object");
+  family_of(config, path.string());
+  ModelFolder out{std::move(config), path.string(), tensor_io::open_weights_folder(folder)};
+  refuse_quantised(out.config, *out.weights, out.where);
+  return out;
 }
 
 fs::path resolve_model(const std::string& name) {
+  if (fs::is_directory(name)) return gguf_in(name).value_or(name);
   if (fs::exists(name)) return name;
   if (name == "smollm2") {
     const auto path = cache_folder() / "smollm2.gguf";
@@ -93,10 +86,10 @@ fs::path resolve_model(const std::string& name) {
       !snapshot.empty(), not_found, "--model " + name,
       "no such file or folder, not 'smollm2', and no snapshot of that hub id in {}; fetch it with 'hf download {}'",
       hub_cache().string(), name);
-  return snapshot;
+  return gguf_in(snapshot).value_or(snapshot);
 }
 
-LanguageModel load_model(const fs::path& path, at::ScalarType dtype) {
+Model load_model(const fs::path& path, at::ScalarType dtype) {
   return fs::is_directory(path) ? load_folder(path, dtype) : load_gguf(path, dtype);
 }
 

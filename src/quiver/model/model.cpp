@@ -24,25 +24,33 @@ void check_batch(const PackedBatch& batch, const ModelConfig& config) {
 
 }  // namespace
 
-LanguageModel::LanguageModel(std::shared_ptr<const Network> network, std::vector<Site> sites, std::vector<Norm> norms,
-                             std::string fingerprint)
-    : network_(std::move(network)),
-      sites_(std::move(sites)),
-      norms_(std::move(norms)),
-      fingerprint_(std::move(fingerprint)) {}
+Model::Model(std::shared_ptr<const Network> network, std::vector<Site> sites, std::vector<Norm> norms,
+             std::string fingerprint)
+    : body_(std::make_shared<const Body>(
+          Body{std::move(network), std::move(sites), std::move(norms), std::move(fingerprint)})) {}
 
-std::optional<std::int64_t> LanguageModel::site_number(const std::string& name) const {
-  const auto found = std::find_if(sites_.begin(), sites_.end(), [&](const Site& site) { return site.name == name; });
-  if (found == sites_.end()) return std::nullopt;
-  return found - sites_.begin();
+std::optional<std::int64_t> Model::site_number(const std::string& name) const {
+  const auto& all = sites();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const Site& site) { return site.name == name; });
+  if (found == all.end()) return std::nullopt;
+  return found - all.begin();
 }
 
-at::Tensor LanguageModel::forward(const PackedBatch& batch, ExpertSource* experts, Activations activations) const {
+std::vector<std::string> Model::site_endings(Role role) const {
+  std::vector<std::string> out;
+  for (const auto& site : sites()) {
+    const auto ending = site.name.substr(site.name.rfind('.') + 1);
+    if (site.role == role && std::find(out.begin(), out.end(), ending) == out.end()) out.push_back(ending);
+  }
+  return out;
+}
+
+at::Tensor Model::forward(const PackedBatch& batch, ExpertSource* experts, Activations activations) const {
   check_batch(batch, config());
-  return network_->forward(batch, experts, activations);
+  return body_->network->forward(batch, experts, activations);
 }
 
-at::Tensor LanguageModel::logits(const at::Tensor& hidden) const {
+at::Tensor Model::logits(const at::Tensor& hidden) const {
   return ops::frozen_linear(hidden, head(), {}).to(at::kFloat);
 }
 

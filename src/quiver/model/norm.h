@@ -10,7 +10,7 @@ namespace quiver::model {
 
 struct RmsNorm {
   at::Tensor weight;        ///< float32 [D]
-  std::int64_t number = 0;  ///< in LanguageModel::norms()
+  std::int64_t number = 0;  ///< in Model::norms()
 
   /// x: [T, D] -> [T, D]. experts: null for the base model.
   at::Tensor forward(const at::Tensor& x, double epsilon, ExpertSource* experts) const;

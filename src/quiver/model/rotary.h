@@ -13,7 +13,7 @@ class RotaryTable {
   explicit RotaryTable(const DecoderConfig& config);
 
   struct Angles {
-    at::Tensor cosine;  ///< [T, head_width / 2] float32
+    at::Tensor cosine;  ///< [T, head_width / 2] float32, times RotaryScaling::scale
     at::Tensor sine;
   };
   /// positions: int64 [T].
@@ -23,6 +23,7 @@ class RotaryTable {
 
  private:
   at::Tensor frequencies_;
+  double scale_ = 1.0;
 };
 
 }  // namespace quiver::model

@@ -7,7 +7,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/files.h"
-#include "quiver/model/families/t5.h"
+#include "quiver/model/families/table.h"
 #include "quiver/model/load.h"
 #include "quiver/tensor_io/safetensors.h"
 
@@ -48,27 +48,27 @@ TrainableModel::TrainableModel(nlohmann::json config, const std::map<std::string
 }
 
 TrainableModel TrainableModel::open(const fs::path& folder) {
-  const auto path = folder / "config.json";
-  auto config = nlohmann::json::parse(read_file(path, 1 << 24), nullptr, false);
-  QUIVER_CHECK(config.is_object(), format, path.string(), "expected a JSON object");
-  const auto source = tensor_io::open_safetensors_folder(folder);
+  auto opened = open_model_folder(folder);
+  WeightReader reader(opened.weights, at::kFloat);
+  family_of(opened.config, opened.where).load(opened.config, reader, opened.where);
   std::map<std::string, at::Tensor> start;
-  for (const auto& [name, info] : source->tensors()) start[name] = source->load(name);
-  return {std::move(config), start};
+  for (const auto& name : reader.taken()) start[name] = opened.weights->load(name);
+  return {std::move(opened.config), start};
 }
 
 TrainableModel TrainableModel::create(nlohmann::json config, std::uint64_t seed) {
-  const auto architecture = architecture_of(config, "config");
-  QUIVER_CHECK(t5::is_architecture(architecture), unsupported, "pretrain",
-               "architecture '{}', expected T5ForConditionalGeneration", architecture);
-  const auto start = t5::random_weights(t5::config_of_json(config, "config"), seed);
+  const auto& family = family_of(config, "config");
+  QUIVER_CHECK(family.random_weights, unsupported, "pretrain", "architecture '{}', expected T5ForConditionalGeneration",
+               family.architectures.front());
+  const auto start = family.random_weights(config, seed);
   return {std::move(config), start};
 }
 
-LanguageModel TrainableModel::model() const {
+Model TrainableModel::model() const {
   WeightReader reader(std::make_shared<InMemory>(weights_), at::kFloat);
   reader.skip_fingerprint();
-  return load_architecture(config_, reader, "model under training");
+  constexpr const char* kWhere = "model under training";
+  return family_of(config_, kWhere).load(config_, reader, kWhere);
 }
 
 void TrainableModel::save(const fs::path& folder) const {

@@ -17,7 +17,7 @@ namespace quiver::model {
 
 class TrainableModel {
  public:
-  /// From a Hugging Face folder, in float32.
+  /// From a Hugging Face folder, in float32: the tensors that the network takes, without copies of tied ones.
   static TrainableModel open(const fs::path& folder);
   /// With random weights: T5's, of the scales that its pre-training starts from. Throws Error{unsupported} on other
   /// architectures.
@@ -28,7 +28,7 @@ class TrainableModel {
   /// By name, in the order in which they stand in `parameters`: views of it.
   const std::map<std::string, at::Tensor>& weights() const { return weights_; }
   /// Valid until `parameters` change. Its fingerprint is empty.
-  LanguageModel model() const;
+  Model model() const;
   /// Writes config.json and model.safetensors into `folder`, which exists.
   void save(const fs::path& folder) const;
 

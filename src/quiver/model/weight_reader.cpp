@@ -15,19 +15,21 @@ WeightReader::WeightReader(std::shared_ptr<const tensor_io::TensorSource> source
                            StoredName stored_name, Convert convert)
     : source_(std::move(source)), dtype_(dtype), stored_name_(std::move(stored_name)), convert_(std::move(convert)) {}
 
-bool WeightReader::contains(const std::string& name) const {
-  return source_->tensors().contains(stored_name_ ? stored_name_(name) : name);
+bool WeightReader::contains(const std::string& name) const { return source_->tensors().contains(stored(name)); }
+
+bool WeightReader::same(const std::string& name, const std::string& other) const {
+  return contains(name) && contains(other) && source_->load(stored(name)).equal(source_->load(stored(other)));
 }
 
 at::Tensor WeightReader::take(const std::string& name, const std::vector<std::int64_t>& shape) {
-  const auto stored = stored_name_ ? stored_name_(name) : name;
-  const auto found = source_->tensors().find(stored);
-  QUIVER_CHECK(found != source_->tensors().end(), not_found, "model", "tensor '{}' is missing", stored);
-  QUIVER_CHECK(found->second.shape == shape, mismatch, "model", "tensor '{}' has shape [{}], expected [{}]", stored,
+  const auto place = stored(name);
+  const auto found = source_->tensors().find(place);
+  QUIVER_CHECK(found != source_->tensors().end(), not_found, "model", "tensor '{}' is missing", place);
+  QUIVER_CHECK(found->second.shape == shape, mismatch, "model", "tensor '{}' has shape [{}], expected [{}]", place,
                fmt::join(found->second.shape, ", "), fmt::join(shape, ", "));
-  taken_.insert(stored);
-  auto tensor = source_->load(stored);
-  QUIVER_CHECK(tensor.is_floating_point(), format, "model", "tensor '{}' is {}, expected floating point", stored,
+  taken_.insert(place);
+  auto tensor = source_->load(place);
+  QUIVER_CHECK(tensor.is_floating_point(), format, "model", "tensor '{}' is {}, expected floating point", place,
                found->second.stored_dtype);
   if (convert_) tensor = convert_(name, tensor);
   return tensor.to(dtype_);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -78,7 +79,7 @@ struct RouterInputs {
   std::vector<std::vector<std::string>> expert_tasks;
   /// Where derived data is read and kept; null: the bank's experts are not those of a library.
   std::shared_ptr<const library::Library> library;
-  const model::LanguageModel* model = nullptr;
+  std::optional<model::Model> model;
   const text::Tokenizer* tokenizer = nullptr;  ///< for routers that read the text of a prompt
   Progress* progress = nullptr;
 };

@@ -13,7 +13,7 @@ namespace quiver::routing {
 
 class WithBank : public testing::Test {
  protected:
-  model::LanguageModel model_ =
+  model::Model model_ =
       model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / "llama_untied", at::kFloat);
 
   /// Experts of these ranks with both factors random and scales of their own.

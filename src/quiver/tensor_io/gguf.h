@@ -6,6 +6,9 @@
 //   tensors: text name | u32 dimensions | u64 extents, fastest first | u32 type | u64 offset into the data
 //   padding to general.alignment (32 where absent) | data
 //
+// A model split by llama.cpp is opened by its first part, NAME-00001-of-0000N.gguf, which holds the metadata; the
+// others lie beside it, and their tensors are those of the whole.
+//
 // Every count, length and offset is checked against the file before memory is set aside for it; tensors begin at
 // multiples of the alignment and do not overlap. Names are kept as stored (`blk.0.attn_q.weight`).
 #pragma once
@@ -23,6 +26,17 @@ namespace quiver::tensor_io {
 /// are lists of 1 and 0.
 using GgufValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>, std::vector<double>,
                                std::vector<std::string>>;
+
+/// True for a file that opens with GGUF's magic number.
+bool is_gguf(const fs::path& path);
+
+/// Which part of a split model a file is by its name, NAME-00001-of-00003.gguf.
+struct GgufPart {
+  std::int64_t number = 0;  ///< from 0
+  std::int64_t count = 0;
+  std::string stem;  ///< NAME
+};
+std::optional<GgufPart> gguf_part_of_name(const fs::path& path);
 
 class GgufFile : public TensorSource {
  public:
@@ -49,8 +63,11 @@ class GgufFile : public TensorSource {
   struct Entry {
     const GgufTypeInfo* type = nullptr;
     std::uint64_t begin = 0;  ///< in the file
+    std::shared_ptr<const MappedFile> file;
   };
   GgufFile() = default;
+  static std::shared_ptr<GgufFile> open_part(const fs::path& path);
+  void join_parts(const fs::path& path);
   const Entry& entry(const std::string& name) const;
   const GgufValue& value(const std::string& key) const;
   friend class GgufParser;

@@ -4,43 +4,15 @@
 
 #include "quiver/tensor_io/gguf.h"
 #include "quiver/tensor_io/test_files.h"
+#include "quiver/tensor_io/test_gguf.h"
 
 namespace quiver::tensor_io {
 namespace {
 
-using U32 = std::uint32_t;
-using U64 = std::uint64_t;
-constexpr U32 kU8 = 0, kU32 = 4, kText = 8, kList = 9, kU64 = 10;
-constexpr U32 kF32 = 0, kQ2_K = 10, kQ4_0 = 2, kQ6_K = 14;
+using namespace test_gguf;
 constexpr U64 kHuge = ~U64{0};
 constexpr auto kFormat = ErrorCode::format;
 constexpr auto kUnsupported = ErrorCode::unsupported;
-
-std::string text(const std::string& value) { return bytes_of<U64>(value.size()) + value; }
-std::string entry(const std::string& key, U32 type, const std::string& value) {
-  return text(key) + bytes_of(type) + value;
-}
-std::string tensor(const std::string& name, const std::vector<U64>& extents, U32 type, U64 offset) {
-  auto out = text(name) + bytes_of<U32>(static_cast<U32>(extents.size()));
-  for (const auto extent : extents) out += bytes_of(extent);
-  return out + bytes_of(type) + bytes_of(offset);
-}
-
-struct Parts {
-  std::vector<std::string> entries = {}, tensors = {};
-  std::size_t data_bytes = 0;
-  U32 version = 3;
-  std::size_t alignment = 32;
-};
-
-std::string file_bytes(const Parts& parts) {
-  auto out =
-      "GGUF" + bytes_of(parts.version) + bytes_of<U64>(parts.tensors.size()) + bytes_of<U64>(parts.entries.size());
-  for (const auto& one : parts.entries) out += one;
-  for (const auto& one : parts.tensors) out += one;
-  out.resize((out.size() + parts.alignment - 1) / parts.alignment * parts.alignment);
-  return out + std::string(parts.data_bytes, '\1');
-}
 
 struct Damaged {
   const char* what;
@@ -121,9 +93,9 @@ const Damaged kFiles[] = {
      kFormat,
      "larger than any memory"},
     {"a type that is not read",
-     {.tensors = {tensor("blk.0.w", {256}, kQ2_K, 0)}, .data_bytes = 84},
+     {.tensors = {tensor("blk.0.w", {256}, kIq3S, 0)}, .data_bytes = 110},
      kUnsupported,
-     "tensor 'blk.0.w' has type Q2_K"},
+     "tensor 'blk.0.w' has type IQ3_S"},
     {"an unknown type",
      {.tensors = {tensor("t", {1}, 99, 0)}, .data_bytes = 4},
      kUnsupported,

@@ -77,6 +77,56 @@ void q8_0(Bytes b, float* out) {
   for (int j = 0; j < 32; ++j) out[j] = d * static_cast<float>(static_cast<std::int8_t>(b[2 + j]));
 }
 
+/// The pair of bits of value v of 256: four values, 32 apart, share a byte of 64.
+int two_bits(Bytes bytes, int v) { return bytes[v / 128 * 32 + v % 32] >> (2 * (v / 32 % 4)) & 3; }
+
+/// 16 bytes, each a scale and above it a minimum of 16 values | 64 bytes of bit pairs | d | dmin.
+void q2_k(Bytes b, float* out) {
+  const float d = half_at(b + 80), dmin = half_at(b + 82);
+  for (int v = 0; v < 256; ++v) {
+    const auto packed = b[v / 16];
+    out[v] = d * static_cast<float>(packed & 15) * static_cast<float>(two_bits(b + 16, v)) -
+             dmin * static_cast<float>(packed >> 4);
+  }
+}
+
+/// 32 bytes whose bit s is clear where value s * 32 + l is 4 less | 64 bytes of bit pairs | 16 six-bit scales | d.
+void q3_k(Bytes b, float* out) {
+  const std::uint8_t* scales = b + 96;
+  const float d = half_at(b + 108);
+  for (int v = 0; v < 256; ++v) {
+    const int sub = v / 16;
+    const int low = sub < 8 ? scales[sub] & 15 : scales[sub - 8] >> 4,
+              high = scales[8 + sub % 4] >> (2 * (sub / 4)) & 3;
+    const int less = b[v % 32] >> (v / 32) & 1 ? 0 : 4;
+    out[v] = d * static_cast<float>((low | high << 4) - 32) * static_cast<float>(two_bits(b + 32, v) - less);
+  }
+}
+
+/// What the IQ4 types' four bits stand for.
+constexpr std::int8_t kUneven[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+/// 16 bytes: value j in the low half of byte j, value j + 16 in the high half.
+void uneven(Bytes b, float d, float* out) {
+  for (int j = 0; j < 16; ++j) {
+    out[j] = d * static_cast<float>(kUneven[b[j] & 15]);
+    out[j + 16] = d * static_cast<float>(kUneven[b[j] >> 4]);
+  }
+}
+
+/// d | 16 bytes of two values each.
+void iq4_nl(Bytes b, float* out) { uneven(b + 2, half_at(b), out); }
+
+/// d | two high bits of each of 8 scales | their four low bits | 8 times 16 bytes of two values each.
+void iq4_xs(Bytes b, float* out) {
+  const float d = half_at(b);
+  const int high = b[2] | b[3] << 8;
+  for (int sub = 0; sub < 8; ++sub) {
+    const int low = sub % 2 ? b[4 + sub / 2] >> 4 : b[4 + sub / 2] & 15;
+    uneven(b + 8 + sub * 16, d * static_cast<float>((low | (high >> (2 * sub) & 3) << 4) - 32), out + sub * 32);
+  }
+}
+
 /// Six-bit scale and minimum of sub-block j, from the 12 packed bytes of the K types.
 struct ScaleMin {
   int scale, minimum;
@@ -134,12 +184,20 @@ Expand expansion_of(GgufType type) {
       return q5_1;
     case GgufType::Q8_0:
       return q8_0;
+    case GgufType::Q2_K:
+      return q2_k;
+    case GgufType::Q3_K:
+      return q3_k;
     case GgufType::Q4_K:
       return q4_k;
     case GgufType::Q5_K:
       return q5_k;
     case GgufType::Q6_K:
       return q6_k;
+    case GgufType::IQ4_NL:
+      return iq4_nl;
+    case GgufType::IQ4_XS:
+      return iq4_xs;
     case GgufType::F32:
     case GgufType::F16:
     case GgufType::BF16:

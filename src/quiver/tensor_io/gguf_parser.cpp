@@ -179,7 +179,7 @@ void GgufParser::read_tensor() {
                type.block_values);
   info.stored_dtype = type.name;
   info.bytes = values_of(info.shape) / type.block_values * type.block_bytes;
-  out_.entries_[name] = {&type, read<std::uint64_t>("a tensor's offset")};
+  out_.entries_[name] = {&type, read<std::uint64_t>("a tensor's offset"), nullptr};
   out_.infos_[name] = std::move(info);
 }
 

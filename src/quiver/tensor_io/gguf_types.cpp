@@ -11,10 +11,11 @@ namespace quiver::tensor_io {
 namespace {
 
 constexpr GgufTypeInfo kTypes[] = {
-    {GgufType::F32, "F32", 1, 4},       {GgufType::F16, "F16", 1, 2},       {GgufType::BF16, "BF16", 1, 2},
-    {GgufType::Q4_0, "Q4_0", 32, 18},   {GgufType::Q4_1, "Q4_1", 32, 20},   {GgufType::Q5_0, "Q5_0", 32, 22},
-    {GgufType::Q5_1, "Q5_1", 32, 24},   {GgufType::Q8_0, "Q8_0", 32, 34},   {GgufType::Q4_K, "Q4_K", 256, 144},
-    {GgufType::Q5_K, "Q5_K", 256, 176}, {GgufType::Q6_K, "Q6_K", 256, 210},
+    {GgufType::F32, "F32", 1, 4},       {GgufType::F16, "F16", 1, 2},         {GgufType::BF16, "BF16", 1, 2},
+    {GgufType::Q4_0, "Q4_0", 32, 18},   {GgufType::Q4_1, "Q4_1", 32, 20},     {GgufType::Q5_0, "Q5_0", 32, 22},
+    {GgufType::Q5_1, "Q5_1", 32, 24},   {GgufType::Q8_0, "Q8_0", 32, 34},     {GgufType::Q2_K, "Q2_K", 256, 84},
+    {GgufType::Q3_K, "Q3_K", 256, 110}, {GgufType::Q4_K, "Q4_K", 256, 144},   {GgufType::Q5_K, "Q5_K", 256, 176},
+    {GgufType::Q6_K, "Q6_K", 256, 210}, {GgufType::IQ4_NL, "IQ4_NL", 32, 18}, {GgufType::IQ4_XS, "IQ4_XS", 256, 136},
 };
 
 struct OtherType {
@@ -23,10 +24,9 @@ struct OtherType {
 };
 /// Well formed, not read.
 constexpr OtherType kOtherTypes[] = {
-    {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"},
-    {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"},
-    {24, "I8"},      {25, "I16"},   {26, "I32"},    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},
-    {34, "TQ1_0"},   {35, "TQ2_0"}, {39, "MXFP4"},  {40, "NVFP4"},
+    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
+    {21, "IQ3_S"}, {22, "IQ2_S"}, {24, "I8"},      {25, "I16"},    {26, "I32"},     {27, "I64"},
+    {28, "F64"},   {29, "IQ1_M"}, {34, "TQ1_0"},   {35, "TQ2_0"},  {39, "MXFP4"},   {40, "NVFP4"},
 };
 
 }  // namespace

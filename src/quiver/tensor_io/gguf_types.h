@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tensor types of GGUF that Quiver reads.
 //
-// A quantised type stores blocks of 32 values (K types: 256); a row is a whole number of blocks.
+// A quantised type stores blocks of 32 values (K types and IQ4_XS: 256); a row is a whole number of blocks.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,13 @@ enum class GgufType : std::uint32_t {
   Q5_0 = 6,
   Q5_1 = 7,
   Q8_0 = 8,
+  Q2_K = 10,
+  Q3_K = 11,
   Q4_K = 12,
   Q5_K = 13,
   Q6_K = 14,
+  IQ4_NL = 20,
+  IQ4_XS = 23,
   BF16 = 30,
 };
 
@@ -34,7 +38,7 @@ struct GgufTypeInfo {
 /// nullptr for a type that is not read.
 const GgufTypeInfo* gguf_type_info(std::uint32_t code);
 
-/// "Q2_K" for 10, and so on, also for types that are not read; "number 99" where the code is not known at all.
+/// "IQ3_S" for 21, and so on, also for types that are not read; "number 99" where the code is not known at all.
 std::string gguf_type_name(std::uint32_t code);
 
 /// "F32, F16, ...": what is read, for messages.

@@ -18,11 +18,6 @@ std::shared_ptr<TensorSource> open_safetensors(const fs::path& file);
 /// `__metadata__` of a file; empty where it has none.
 std::map<std::string, std::string> safetensors_metadata(const fs::path& file);
 
-/// `model.safetensors.index.json` and its shards, or, where there is none, `model.safetensors`. Each tensor that the
-/// index maps must be in the file it names, each tensor of a shard in the index, and no file may leave the folder. The
-/// index's `total_size` is not looked at.
-std::shared_ptr<TensorSource> open_safetensors_folder(const fs::path& folder);
-
 /// Atomic. The header is padded to 8 bytes; tensors are ordered by alignment of their type, largest first, then by
 /// name, which with at most one metadata entry gives the bytes that the reference writer gives. Tensors may lie on any
 /// device and need not be contiguous. Throws Error{unsupported} naming a tensor whose type the format lacks.

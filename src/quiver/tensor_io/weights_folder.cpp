@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "quiver/tensor_io/weights_folder.h"
+
 #include <nlohmann/json.hpp>
 
 #include "quiver/base/error.h"
@@ -6,13 +8,13 @@
 #include "quiver/tensor_io/plain_name.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/strict_json.h"
+#include "quiver/tensor_io/torch_archive.h"
 
 namespace quiver::tensor_io {
 namespace {
 
 using nlohmann::json;
-constexpr const char* kWholeFile = "model.safetensors";
-constexpr const char* kIndexFile = "model.safetensors.index.json";
+using Open = std::shared_ptr<TensorSource> (*)(const fs::path&);
 constexpr std::uint64_t kMaxIndex_bytes = 100'000'000;
 
 bool is_plain_file_name(const std::string& name) {
@@ -23,8 +25,8 @@ bool is_plain_file_name(const std::string& name) {
 /// Tensors spread over several files, as an index says.
 class ShardedSource : public TensorSource {
  public:
-  ShardedSource(const fs::path& folder, const json& weight_map, const std::string& where)
-      : folder_(folder), where_(where) {
+  ShardedSource(const fs::path& index, const json& weight_map, Open open)
+      : folder_(index.parent_path()), where_(index.string()), open_(open) {
     for (const auto& [name, shard] : weight_map.items()) add(name, shard);
     for (const auto& [shard, file] : files_) check_all_listed(shard, *file);
   }
@@ -40,7 +42,7 @@ class ShardedSource : public TensorSource {
                  "tensor '{}' is mapped to {}, expected the plain name of a file", name, excerpt(value));
     const auto shard = value.get<std::string>();
     auto& file = files_[shard];
-    if (!file) file = open_safetensors(folder_ / shard);
+    if (!file) file = open_(folder_ / shard);
     const auto info = file->tensors().find(name);
     QUIVER_CHECK(info != file->tensors().end(), format, where_, "tensor '{}' is not in '{}', where the index puts it",
                  name, shard);
@@ -65,24 +67,32 @@ class ShardedSource : public TensorSource {
 
   fs::path folder_;
   std::string where_;
+  Open open_;
   std::map<std::string, std::shared_ptr<TensorSource>> files_;
   std::map<std::string, TensorInfo> tensors_;
   std::map<std::string, const TensorSource*> owners_;
 };
 
+std::shared_ptr<TensorSource> open_index(const fs::path& index, Open open) {
+  const auto parsed = parse_strict_json(read_file(index, kMaxIndex_bytes), {}, index.string());
+  QUIVER_CHECK(parsed.contains("weight_map") && parsed["weight_map"].is_object(), format, index.string(),
+               "expected an object 'weight_map', which maps tensors to files");
+  return std::make_shared<ShardedSource>(index, parsed["weight_map"], open);
+}
+
 }  // namespace
 
-std::shared_ptr<TensorSource> open_safetensors_folder(const fs::path& folder) {
+std::shared_ptr<TensorSource> open_weights_folder(const fs::path& folder) {
+  constexpr std::pair<const char*, Open> kForms[] = {{"model.safetensors", open_safetensors},
+                                                     {"pytorch_model.bin", open_torch_tensors}};
   std::error_code ignored;
-  if (const auto index = folder / kIndexFile; fs::exists(index, ignored)) {
-    const auto parsed = parse_strict_json(read_file(index, kMaxIndex_bytes), {}, index.string());
-    QUIVER_CHECK(parsed.contains("weight_map") && parsed["weight_map"].is_object(), format, index.string(),
-                 "expected an object 'weight_map', which maps tensors to files");
-    return std::make_shared<ShardedSource>(folder, parsed["weight_map"], index.string());
+  for (const auto& [name, open] : kForms) {
+    if (const auto whole = folder / name; fs::exists(whole, ignored)) return open(whole);
+    if (const auto index = folder / (std::string(name) + ".index.json"); fs::exists(index, ignored))
+      return open_index(index, open);
   }
-  QUIVER_CHECK(fs::exists(folder / kWholeFile, ignored), not_found, folder.string(), "expected {} or {} in it",
-               kWholeFile, kIndexFile);
-  return open_safetensors(folder / kWholeFile);
+  fail(ErrorCode::not_found, folder.string(),
+       "expected model.safetensors or pytorch_model.bin in it, or an index of either, NAME.index.json");
 }
 
 }  // namespace quiver::tensor_io

@@ -4,6 +4,8 @@
 
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_files.h"
+#include "quiver/tensor_io/torch_archive.h"
+#include "quiver/tensor_io/weights_folder.h"
 
 namespace quiver::tensor_io {
 namespace {
@@ -11,7 +13,7 @@ namespace {
 at::Tensor filled(double value) { return at::full({2}, value, at::kFloat); }
 
 /// Two shards: "a" and "b" in one.safetensors, "c" in two.safetensors.
-class SafetensorsFolder : public testing::Test {
+class WeightsFolder : public testing::Test {
  protected:
   void SetUp() override {
     write_safetensors(folder_ / "one.safetensors", {{"a", filled(1)}, {"b", filled(2)}});
@@ -22,16 +24,16 @@ class SafetensorsFolder : public testing::Test {
     index(R"({"metadata":{"total_size":1},"weight_map":{)" + weight_map + "}}");
   }
   void expect_refused(ErrorCode code, const std::string& part) {
-    expect_error(code, part, [&] { open_safetensors_folder(folder_.path()); });
+    expect_error(code, part, [&] { open_weights_folder(folder_.path()); });
   }
 
   TestFolder folder_;
   const std::string whole_ = R"("a":"one.safetensors","b":"one.safetensors","c":"two.safetensors")";
 };
 
-TEST_F(SafetensorsFolder, ShardsAreOneSource) {
+TEST_F(WeightsFolder, ShardsAreOneSource) {
   map(whole_);
-  const auto source = open_safetensors_folder(folder_.path());
+  const auto source = open_weights_folder(folder_.path());
   EXPECT_EQ(source->tensors().size(), 3u);
   EXPECT_EQ(source->tensors().at("c").stored_dtype, "F32");
   EXPECT_TRUE(at::equal(source->load("b"), filled(2)));
@@ -40,17 +42,37 @@ TEST_F(SafetensorsFolder, ShardsAreOneSource) {
   expect_error(ErrorCode::not_found, "no tensor 'd'", [&] { source->load("d"); });
 }
 
-TEST_F(SafetensorsFolder, OneFileNeedsNoIndex) {
+TEST_F(WeightsFolder, OneFileNeedsNoIndex) {
   write_safetensors(folder_ / "model.safetensors", {{"x", filled(4)}});
-  EXPECT_TRUE(at::equal(open_safetensors_folder(folder_.path())->load("x"), filled(4)));
+  EXPECT_TRUE(at::equal(open_weights_folder(folder_.path())->load("x"), filled(4)));
 }
 
-TEST_F(SafetensorsFolder, NeitherFileIsAnError) {
-  expect_refused(ErrorCode::not_found, "expected model.safetensors or model.safetensors.index.json");
-  expect_error(ErrorCode::not_found, "expected model.safetensors", [&] { open_safetensors_folder(folder_ / "none"); });
+TEST_F(WeightsFolder, AWholeFileComesBeforeAnIndexThatWasLeft) {
+  map(whole_);
+  write_safetensors(folder_ / "model.safetensors", {{"a", filled(5)}});
+  EXPECT_TRUE(at::equal(open_weights_folder(folder_.path())->load("a"), filled(5)));
+  fs::remove(folder_ / "one.safetensors");
+  EXPECT_EQ(open_weights_folder(folder_.path())->tensors().size(), 1u);
 }
 
-TEST_F(SafetensorsFolder, NoFileMayLeaveTheFolder) {
+TEST_F(WeightsFolder, FilesOfTorchAreReadWhereThereIsNoSafetensors) {
+  write_torch_archive(folder_ / "part.bin", {{"b", filled(6)}});
+  folder_.file("pytorch_model.bin.index.json", R"({"weight_map":{"b":"part.bin"}})");
+  const auto sharded = open_weights_folder(folder_.path());
+  EXPECT_TRUE(at::equal(sharded->load("b"), filled(6)));
+  EXPECT_EQ(*static_cast<const float*>(sharded->stored_bytes("b")), 6.0f);
+  write_torch_archive(folder_ / "pytorch_model.bin", {{"b", filled(7)}});
+  EXPECT_TRUE(at::equal(open_weights_folder(folder_.path())->load("b"), filled(7)));
+  map(whole_);
+  EXPECT_TRUE(at::equal(open_weights_folder(folder_.path())->load("b"), filled(2)));
+}
+
+TEST_F(WeightsFolder, NeitherFileIsAnError) {
+  expect_refused(ErrorCode::not_found, "expected model.safetensors or pytorch_model.bin");
+  expect_error(ErrorCode::not_found, "expected model.safetensors", [&] { open_weights_folder(folder_ / "none"); });
+}
+
+TEST_F(WeightsFolder, NoFileMayLeaveTheFolder) {
   for (const char* shard :
        {"../one.safetensors", "sub/one.safetensors", "..", ".", "", "/etc/passwd", "a\\\\b", "c:d"}) {
     map(R"("a":")" + std::string(shard) + "\"");
@@ -58,7 +80,7 @@ TEST_F(SafetensorsFolder, NoFileMayLeaveTheFolder) {
   }
 }
 
-TEST_F(SafetensorsFolder, AnIndexThatDoesNotFitItsShardsIsRefused) {
+TEST_F(WeightsFolder, AnIndexThatDoesNotFitItsShardsIsRefused) {
   map(whole_ + R"(,"d":"two.safetensors")");
   expect_refused(ErrorCode::format, "tensor 'd' is not in 'two.safetensors'");
   map(R"("a":"one.safetensors","b":"two.safetensors","c":"two.safetensors")");
@@ -71,7 +93,7 @@ TEST_F(SafetensorsFolder, AnIndexThatDoesNotFitItsShardsIsRefused) {
   expect_refused(ErrorCode::format, "tensor 'a' is in 'three.safetensors' too");
 }
 
-TEST_F(SafetensorsFolder, DamagedIndexesAreRefused) {
+TEST_F(WeightsFolder, DamagedIndexesAreRefused) {
   index("");
   expect_refused(ErrorCode::format, "not valid JSON");
   index("[]");

@@ -33,7 +33,7 @@ struct RoutedRow {
 };
 
 struct RoutedTraining {
-  const model::LanguageModel& model;
+  model::Model model;
   const TrainOptions& options;  ///< learning_rate and lora are not read
   Progress& progress;
   std::string title;

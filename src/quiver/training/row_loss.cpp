@@ -17,8 +17,7 @@ std::vector<model::AnswerRow> answer_rows(const std::vector<WeightedRow>& rows) 
   return out;
 }
 
-at::Tensor weighted_loss(const model::LanguageModel& model, const at::Tensor& hidden,
-                         const std::vector<WeightedRow>& rows) {
+at::Tensor weighted_loss(const model::Model& model, const at::Tensor& hidden, const std::vector<WeightedRow>& rows) {
   std::vector<std::int64_t> labels;
   std::vector<float> weights;
   for (const auto& r : rows) {

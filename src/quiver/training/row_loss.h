@@ -21,8 +21,7 @@ std::vector<model::AnswerRow> answer_rows(const std::vector<WeightedRow>& rows);
 
 /// sum over rows and target tokens of token_weight * -log p(token | tokens before), float32, differentiable. `hidden`
 /// are the states of model::answer_pass over the same rows.
-at::Tensor weighted_loss(const model::LanguageModel& model, const at::Tensor& hidden,
-                         const std::vector<WeightedRow>& rows);
+at::Tensor weighted_loss(const model::Model& model, const at::Tensor& hidden, const std::vector<WeightedRow>& rows);
 
 /// Portions of consecutive rows of about `micro_tokens` tokens, at least one row each.
 std::vector<std::vector<WeightedRow>> portions(const std::vector<WeightedRow>& rows, std::int64_t micro_tokens);

@@ -32,7 +32,7 @@ namespace {
 
 /// The losses of a portion's experts, one scalar each so that each one's value is known; their sum carries the gradient
 /// of all.
-void backward(const model::LanguageModel& model, const at::Tensor& hidden, const std::vector<WeightedRow>& portion,
+void backward(const model::Model& model, const at::Tensor& hidden, const std::vector<WeightedRow>& portion,
               const TrainingRow* experts, std::vector<double>& losses) {
   at::Tensor sum;
   std::int64_t at = 0;
@@ -52,9 +52,8 @@ void backward(const model::LanguageModel& model, const at::Tensor& hidden, const
 
 }  // namespace
 
-std::vector<double> accumulate_gradients(const model::LanguageModel& model,
-                                         const std::shared_ptr<const adapter::Bank>& bank, const StepRows& step,
-                                         const TrainOptions& options) {
+std::vector<double> accumulate_gradients(const model::Model& model, const std::shared_ptr<const adapter::Bank>& bank,
+                                         const StepRows& step, const TrainOptions& options) {
   std::vector<double> losses(static_cast<std::size_t>(bank->size()), 0.0);
   std::size_t first = 0;
   for (const auto& portion : portions(step.rows, options.micro_tokens)) {

@@ -26,9 +26,8 @@ struct StepRows {
 
 /// Adds to each expert's gradient that of its mean loss over its rows, in portions of options.micro_tokens, and returns
 /// the losses by expert number of the bank (0 where an expert has no row).
-std::vector<double> accumulate_gradients(const model::LanguageModel& model,
-                                         const std::shared_ptr<const adapter::Bank>& bank, const StepRows& step,
-                                         const TrainOptions& options);
+std::vector<double> accumulate_gradients(const model::Model& model, const std::shared_ptr<const adapter::Bank>& bank,
+                                         const StepRows& step, const TrainOptions& options);
 
 /// Tokens of the row that are targets.
 std::int64_t target_tokens(const data::TokenRow& row);

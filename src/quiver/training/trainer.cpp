@@ -254,7 +254,7 @@ class Session {
 
 }  // namespace
 
-double mean_loss(const model::LanguageModel& model, std::shared_ptr<const adapter::Bank> bank, std::int64_t expert,
+double mean_loss(const model::Model& model, std::shared_ptr<const adapter::Bank> bank, std::int64_t expert,
                  const std::vector<data::TokenRow>& rows) {
   constexpr std::int64_t kPortion_tokens = 2048;
   const c10::AutoGradMode no_gradient(false);

@@ -30,7 +30,7 @@ struct TrainedExpert {
 };
 
 struct TrainRequest {
-  const model::LanguageModel& model;
+  model::Model model;
   const library::Library& library;
   const TrainOptions& options;
   Progress& progress;
@@ -43,7 +43,7 @@ struct TrainRequest {
 std::vector<TrainedExpert> train_experts(const TrainRequest& request, std::vector<ExpertData> experts);
 
 /// Mean cross-entropy over the target tokens of `rows` under expert `expert` of `bank` (none: < 0).
-double mean_loss(const model::LanguageModel& model, std::shared_ptr<const adapter::Bank> bank, std::int64_t expert,
+double mean_loss(const model::Model& model, std::shared_ptr<const adapter::Bank> bank, std::int64_t expert,
                  const std::vector<data::TokenRow>& rows);
 
 }  // namespace quiver::training

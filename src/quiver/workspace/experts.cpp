@@ -3,12 +3,12 @@
 
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
-#include "quiver/routing/router_table.h"
 #include "quiver/routing/request/signature.h"
+#include "quiver/routing/router_table.h"
 
 namespace quiver::workspace {
 
-ExpertSet load_experts(const ExpertOptions& o, const model::LanguageModel& model, Progress& progress) {
+ExpertSet load_experts(const ExpertOptions& o, const model::Model& model, Progress& progress) {
   ExpertSet set;
   set.bank = std::make_shared<adapter::Bank>(model);
   if (!o.library.empty()) {
@@ -35,7 +35,7 @@ ExpertSet load_experts(const ExpertOptions& o, const model::LanguageModel& model
   }
   set.inputs.bank = set.bank;
   if (o.adapters.empty()) set.inputs.library = set.library;
-  set.inputs.model = &model;
+  set.inputs.model = model;
   set.inputs.progress = &progress;
   return set;
 }
@@ -69,7 +69,7 @@ RoutedExperts routed(const RouteOptions& o, ExpertSet experts) {
 
 }  // namespace
 
-RoutedExperts load_routed(const RouteOptions& o, const model::LanguageModel& model, Progress& progress) {
+RoutedExperts load_routed(const RouteOptions& o, const model::Model& model, Progress& progress) {
   return routed(o, load_experts(o.experts, model, progress));
 }
 

@@ -29,7 +29,7 @@ struct ExpertSet {
   routing::RouterInputs inputs;
   const std::vector<std::string>& names() const { return bank->names(); }
 };
-ExpertSet load_experts(const ExpertOptions& options, const model::LanguageModel& model, Progress& progress);
+ExpertSet load_experts(const ExpertOptions& options, const model::Model& model, Progress& progress);
 /// The same for routers that also read text.
 ExpertSet load_experts(const ExpertOptions& options, const LoadedModel& loaded, Progress& progress);
 /// For a library auto where its experts have signatures, else arrow; the adapter where one is given; base otherwise.
@@ -48,7 +48,7 @@ struct RoutedExperts {
   std::string route;
   std::unique_ptr<routing::Router> router;
 };
-RoutedExperts load_routed(const RouteOptions& options, const model::LanguageModel& model, Progress& progress);
+RoutedExperts load_routed(const RouteOptions& options, const model::Model& model, Progress& progress);
 RoutedExperts load_routed(const RouteOptions& options, const LoadedModel& loaded, Progress& progress);
 
 }  // namespace quiver::workspace

@@ -28,7 +28,7 @@ LoadedModel load(const ModelOptions& o) {
   return {model::load_model(path, model::dtype_of_name(o.dtype)), text::load_tokenizer(path)};
 }
 
-model::LanguageModel load_model_only(const ModelOptions& o) {
+model::Model load_model_only(const ModelOptions& o) {
   set_up(o);
   return model::load_model(model::resolve_model(o.model), model::dtype_of_name(o.dtype));
 }

@@ -17,7 +17,7 @@ struct ModelOptions {
 };
 
 struct LoadedModel {
-  model::LanguageModel model;
+  model::Model model;
   text::LoadedTokenizer text;
 };
 
@@ -27,6 +27,6 @@ void set_threads(int threads);
 /// Threads first, then the model and its tokenizer.
 LoadedModel load(const ModelOptions& options);
 /// The model alone, for work that meets no text.
-model::LanguageModel load_model_only(const ModelOptions& options);
+model::Model load_model_only(const ModelOptions& options);
 
 }  // namespace quiver::workspace

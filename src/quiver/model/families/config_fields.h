@@ -26,4 +26,13 @@ T field(const nlohmann::json& object, const char* key, const std::string& where,
   }
 }
 
+/// The first of `architectures`; where it lists none, the `model_type`; else "".
+inline std::string architecture_of(const nlohmann::json& config) {
+  const auto text = [](const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : ""; };
+  const auto listed = config.find("architectures");
+  if (listed != config.end() && listed->is_array() && !listed->empty()) return text(listed->front());
+  const auto type = config.find("model_type");
+  return type == config.end() ? "" : text(*type);
+}
+
 }  // namespace quiver::model

@@ -5,17 +5,17 @@
 
 namespace quiver::model {
 
-Linear load_sites(const std::string& layer_prefix, const std::vector<SiteSpec>& specs, std::int64_t in, bool bias,
-                  std::int64_t layer, WeightReader& reader, std::vector<Site>& sites) {
+Linear load_sites(const BlockPlace& place, const std::vector<SiteSpec>& specs, std::int64_t in, bool bias,
+                  WeightReader& reader, std::vector<Site>& sites) {
   Linear linear;
   std::vector<at::Tensor> weights, biases;
   std::int64_t begin = 0;
   for (const auto& spec : specs) {
-    const auto name = layer_prefix + spec.name;
+    const auto name = place.prefix + spec.name;
     weights.push_back(reader.take(name + ".weight", {spec.out, in}));
     if (bias) biases.push_back(reader.take(name + ".bias", {spec.out}));
     linear.sites.push_back({static_cast<std::int64_t>(sites.size()), begin, spec.out});
-    sites.push_back({name, in, spec.out, layer});
+    sites.push_back({name, in, spec.out, place.layer, place.block, spec.role});
     begin += spec.out;
   }
   linear.weight = weights.size() == 1 ? weights[0].contiguous() : at::cat(weights, 0);

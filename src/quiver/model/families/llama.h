@@ -4,6 +4,7 @@
 // Read from a Hugging Face config.json (transformers 4 and 5 spellings) or from GGUF metadata (architecture `llama`).
 #pragma once
 
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 
 #include "quiver/model/model.h"
@@ -16,12 +17,9 @@ namespace quiver::model::llama {
 DecoderConfig config_of_json(const nlohmann::json& config, const std::string& where);
 DecoderConfig config_of_gguf(const tensor_io::GgufFile& file, const std::string& where);
 
-/// `token_embd.weight` for `model.embed_tokens.weight`, and so on; "" for a name GGUF does not have.
-std::string gguf_name(const std::string& huggingface_name);
-/// GGUF stores q and k with the two halves of each head interleaved; this puts them back.
-at::Tensor from_gguf_layout(const DecoderConfig& config, const std::string& huggingface_name, at::Tensor tensor);
-
-/// Takes every weight of the model from `reader`.
-LanguageModel load(const DecoderConfig& config, WeightReader& reader, const std::string& where);
+/// Takes every weight of the model from `reader`. A tied head that is stored all the same and differs from the
+/// embedding is the head, as transformers has it.
+Model load(const nlohmann::json& config, WeightReader& reader, const std::string& where);
+Model load_gguf(const std::shared_ptr<const tensor_io::GgufFile>& file, at::ScalarType dtype, const std::string& where);
 
 }  // namespace quiver::model::llama

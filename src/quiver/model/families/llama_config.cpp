@@ -1,47 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "quiver/base/error.h"
 #include "quiver/model/families/config_fields.h"
 #include "quiver/model/families/llama.h"
+#include "quiver/model/families/rotary_config.h"
 
 namespace quiver::model::llama {
 namespace {
 
 using nlohmann::json;
 
-RotaryScaling scaling_of(const json& parameters, const std::string& where) {
-  RotaryScaling scaling;
-  const auto old_key = field<std::string>(parameters, "type", where, "default");
-  const auto kind = field<std::string>(parameters, "rope_type", where, old_key);
-  if (kind == "default") return scaling;
-  QUIVER_CHECK(kind == "linear" || kind == "llama3", unsupported, where,
-               "rotary scaling '{}', expected default, linear or llama3", kind);
-  scaling.factor = field<double>(parameters, "factor", where);
-  scaling.kind = RotaryScaling::Kind::linear;
-  if (kind == "llama3") {
-    scaling.kind = RotaryScaling::Kind::llama3;
-    scaling.low_frequency_factor = field<double>(parameters, "low_freq_factor", where);
-    scaling.high_frequency_factor = field<double>(parameters, "high_freq_factor", where);
-    scaling.original_positions = field<double>(parameters, "original_max_position_embeddings", where);
-  }
-  return scaling;
+/// What Mistral's configuration has otherwise: other defaults, no biases, and a window, which must not bind.
+void read_mistral(const json& config, DecoderConfig& out, const std::string& where) {
+  constexpr const char *kHeads = "num_key_value_heads", *kWindow = "sliding_window";
+  if (!config.contains(kHeads)) out.kv_heads = 8;
+  out.max_positions = field<std::int64_t>(config, "max_position_embeddings", where, 131072);
+  out.attention_bias = out.mlp_bias = false;
+  const auto window = config.contains(kWindow) ? field<std::int64_t>(config, kWindow, where, out.max_positions) : 4096;
+  QUIVER_CHECK(window >= out.max_positions, unsupported, where,
+               "attention over a window of {} tokens of a context of {}, expected '{}': null", window,
+               out.max_positions, kWindow);
 }
 
-/// transformers 5 keeps rotary settings in `rope_parameters`, transformers 4 in `rope_theta` and `rope_scaling`.
-void read_rotary(const json& config, DecoderConfig& out, const std::string& where) {
-  if (const auto found = config.find("rope_parameters"); found != config.end() && found->is_object()) {
-    out.rotary_base = field<double>(*found, "rope_theta", where, 10000.0);
-    out.rotary_scaling = scaling_of(*found, where);
-    QUIVER_CHECK(field<double>(*found, "partial_rotary_factor", where, 1.0) == 1.0, unsupported, where,
-                 "partial rotary positions are not part of the Llama family");
-    return;
+/// Refuses metadata that changes attention, or what a layer is made of, in a way that is not read.
+void check_attention(const tensor_io::GgufFile& file, const std::string& architecture, const std::string& where) {
+  const auto prefix = architecture + ".attention.";
+  constexpr std::array kRead{"head_count",   "head_count_kv",      "key_length",
+                             "value_length", "layer_norm_epsilon", "layer_norm_rms_epsilon"};
+  for (const auto& [key, value] : file.metadata()) {
+    if (!key.starts_with(prefix)) continue;
+    const auto name = key.substr(prefix.size());
+    const auto* causal = std::get_if<bool>(&value);
+    const auto* window = std::get_if<std::int64_t>(&value);
+    const bool binds_nothing = (name == "causal" && causal && *causal) ||
+                               (name == "sliding_window" && window &&
+                                (*window == 0 || *window >= file.integer(architecture + ".context_length")));
+    QUIVER_CHECK(binds_nothing || std::find(kRead.begin(), kRead.end(), name) != kRead.end(), unsupported, where,
+                 "metadata '{}' changes attention in a way that is not read", key);
   }
-  out.rotary_base = field<double>(config, "rope_theta", where, 10000.0);
-  if (const auto found = config.find("rope_scaling"); found != config.end() && found->is_object()) {
-    out.rotary_scaling = scaling_of(*found, where);
-  }
+  const auto experts = file.find_integer(architecture + ".expert_count").value_or(0);
+  QUIVER_CHECK(experts == 0, unsupported, where, "feed-forward blocks of {} experts ('{}.expert_count'), expected one",
+               experts, architecture);
 }
 
 }  // namespace
@@ -49,7 +51,9 @@ void read_rotary(const json& config, DecoderConfig& out, const std::string& wher
 DecoderConfig config_of_json(const json& config, const std::string& where) {
   QUIVER_CHECK(config.is_object(), format, where, "expected a JSON object");
   DecoderConfig out;
-  out.architecture = "LlamaForCausalLM";
+  const auto name = architecture_of(config);
+  const bool mistral = name == "MistralForCausalLM" || name == "mistral";
+  out.architecture = mistral ? "MistralForCausalLM" : "LlamaForCausalLM";
   out.vocabulary = field<std::int64_t>(config, "vocab_size", where);
   out.hidden = field<std::int64_t>(config, "hidden_size", where);
   out.layers = field<std::int64_t>(config, "num_hidden_layers", where);
@@ -64,17 +68,19 @@ DecoderConfig config_of_json(const json& config, const std::string& where) {
   out.attention_bias = field<bool>(config, "attention_bias", where, false);
   out.mlp_bias = field<bool>(config, "mlp_bias", where, false);
   const auto activation = field<std::string>(config, "hidden_act", where, "silu");
-  QUIVER_CHECK(activation == "silu", unsupported, where, "activation '{}', the Llama family has silu", activation);
-  read_rotary(config, out, where);
+  QUIVER_CHECK(activation == "silu" || activation == "swish", unsupported, where,
+               "activation '{}', the Llama family has silu", activation);
+  if (mistral) read_mistral(config, out, where);
+  read_rotary(config, where, out);
   check(out, where);
   return out;
 }
 
 DecoderConfig config_of_gguf(const tensor_io::GgufFile& file, const std::string& where) {
   DecoderConfig out;
-  const auto architecture = file.text("general.architecture");
-  QUIVER_CHECK(architecture == "llama", unsupported, where, "GGUF architecture '{}', expected 'llama'", architecture);
-  const auto integer = [&](const char* key) { return file.integer(std::string("llama.") + key); };
+  const std::string architecture = "llama";
+  check_attention(file, architecture, where);
+  const auto integer = [&](const char* key) { return file.integer(architecture + "." + key); };
   out.architecture = "LlamaForCausalLM";
   const auto embedding = file.tensors().find("token_embd.weight");
   QUIVER_CHECK(embedding != file.tensors().end() && embedding->second.shape.size() == 2, format, where,
@@ -89,12 +95,7 @@ DecoderConfig config_of_gguf(const tensor_io::GgufFile& file, const std::string&
   out.feed_forward = integer("feed_forward_length");
   out.max_positions = integer("context_length");
   out.norm_epsilon = file.number("llama.attention.layer_norm_rms_epsilon");
-  out.rotary_base = file.find_number("llama.rope.freq_base").value_or(10000.0);
-  if (const auto scaling = file.find_text("llama.rope.scaling.type"); scaling && *scaling != "none") {
-    QUIVER_CHECK(*scaling == "linear", unsupported, where, "rotary scaling '{}', expected none or linear", *scaling);
-    out.rotary_scaling.kind = RotaryScaling::Kind::linear;
-    out.rotary_scaling.factor = file.number("llama.rope.scaling.factor");
-  }
+  read_rotary(file, architecture, where, out);
   out.tied_head = !file.tensors().contains("output.weight");
   check(out, where);
   return out;

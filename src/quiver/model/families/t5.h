@@ -16,15 +16,14 @@
 
 namespace quiver::model::t5 {
 
-bool is_architecture(const std::string& name);
 /// Throws Error{format} on missing or ill-typed fields and Error{unsupported} on variants that are not implemented.
 EncoderDecoderConfig config_of_json(const nlohmann::json& config, const std::string& where);
 /// Takes every weight of the model from `reader`. The head is tied where the file has none.
-LanguageModel load(EncoderDecoderConfig config, WeightReader& reader, const std::string& where);
+Model load(const nlohmann::json& config, WeightReader& reader, const std::string& where);
 
 /// Weights to start pre-training from, by name: normal, of standard deviation 1 for the embedding, (D W)^-1/2 for q,
 /// D^-1/2 for k, v and wi, (H W)^-1/2 for o, F^-1/2 for wo and D^-1/2 for relative biases; norms 1 (Raffel et al.,
 /// 2020).
-std::map<std::string, at::Tensor> random_weights(const EncoderDecoderConfig& config, std::uint64_t seed);
+std::map<std::string, at::Tensor> random_weights(const nlohmann::json& config, std::uint64_t seed);
 
 }  // namespace quiver::model::t5

@@ -3,6 +3,7 @@
 #include <ATen/ops/ones.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "quiver/base/random.h"
 #include "quiver/model/families/t5.h"
@@ -61,7 +62,8 @@ class Weights {
 
 }  // namespace
 
-std::map<std::string, at::Tensor> random_weights(const EncoderDecoderConfig& c, std::uint64_t seed) {
+std::map<std::string, at::Tensor> random_weights(const nlohmann::json& config, std::uint64_t seed) {
+  const auto c = config_of_json(config, "config");
   Weights out(c, seed);
   out.normal("shared.weight", c.vocabulary, c.hidden, 1.0);
   out.stack("encoder", c.encoder_layers, false);

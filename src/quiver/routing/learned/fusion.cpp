@@ -95,7 +95,7 @@ at::Tensor fused(const at::Tensor& y, const at::Tensor& outputs, const FusionSit
   return y + at::linear((outputs * shares.unsqueeze(2)).sum(0), site.value.to(dtype));
 }
 
-SavedRouter save_fusion(const std::string& name, const model::LanguageModel& model, const adapter::Bank& bank,
+SavedRouter save_fusion(const std::string& name, const model::Model& model, const adapter::Bank& bank,
                         const Fusion& fusion) {
   SavedRouter out{name, "fusion", bank.names(), {{"temperature", fusion.temperature}}, nullptr, {}};
   for (const auto& [number, site] : fusion.sites) {
@@ -106,7 +106,7 @@ SavedRouter save_fusion(const std::string& name, const model::LanguageModel& mod
   return out;
 }
 
-Fusion read_fusion(const SavedRouter& saved, const model::LanguageModel& model) {
+Fusion read_fusion(const SavedRouter& saved, const model::Model& model) {
   Fusion out;
   const auto where = "router " + saved.name;
   const auto temperature = saved.options.value("temperature", nlohmann::json(1.0));

@@ -32,10 +32,10 @@ void check_fusable(const adapter::Bank& bank);
 at::Tensor fused(const at::Tensor& y, const at::Tensor& outputs, const FusionSite& site, double temperature);
 
 /// As a saved router of kind `fusion`: SITE.query.weight, .query.bias, .key.weight, .key.bias, .value.weight.
-SavedRouter save_fusion(const std::string& name, const model::LanguageModel& model, const adapter::Bank& bank,
+SavedRouter save_fusion(const std::string& name, const model::Model& model, const adapter::Bank& bank,
                         const Fusion& fusion);
 /// Throws Error{format} where tensors of a site are missing, Error{mismatch} where they do not fit the model.
-Fusion read_fusion(const SavedRouter& saved, const model::LanguageModel& model);
+Fusion read_fusion(const SavedRouter& saved, const model::Model& model);
 
 class FusionRouter : public StatelessRouter {
  public:

@@ -39,8 +39,7 @@ void check(const SkillOptions& o) {
 }
 
 /// Targeted sites in the order of the model, with their selectors numbered from 0 without gaps.
-std::vector<SkillSite> skill_sites(const model::LanguageModel& model, const adapter::LoraOptions& lora,
-                                   const SkillOptions& o) {
+std::vector<SkillSite> skill_sites(const model::Model& model, const adapter::LoraOptions& lora, const SkillOptions& o) {
   std::vector<SkillSite> out;
   std::vector<std::int64_t> selectors;
   for (const auto& site : model.sites()) {
@@ -112,7 +111,7 @@ at::Tensor fresh_logits(const SkillSet& shape, std::int64_t tasks, std::uint64_t
   return out;
 }
 
-SkillSet make_skills(const model::LanguageModel& model, const adapter::LoraOptions& lora, const SkillOptions& options,
+SkillSet make_skills(const model::Model& model, const adapter::LoraOptions& lora, const SkillOptions& options,
                      const std::vector<std::string>& tasks, std::uint64_t seed) {
   check(options);
   const c10::AutoGradMode no_gradient(false);

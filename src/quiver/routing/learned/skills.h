@@ -64,7 +64,7 @@ struct SkillSet {
 
 /// Fresh skills: each starts as an adapter of make_lora does, logits ~ U(-1e-3, 1e-3). Throws Error{usage} where splits
 /// do not divide a site's width, naming the site.
-SkillSet make_skills(const model::LanguageModel& model, const adapter::LoraOptions& lora, const SkillOptions& options,
+SkillSet make_skills(const model::Model& model, const adapter::LoraOptions& lora, const SkillOptions& options,
                      const std::vector<std::string>& tasks, std::uint64_t seed);
 /// Logits of `tasks` tasks as they start.
 at::Tensor fresh_logits(const SkillSet& shape, std::int64_t tasks, std::uint64_t seed);

@@ -219,7 +219,7 @@ class TinySkills : public testing::Test {
   }
 
   fs::path folder_;
-  model::LanguageModel model_ = model::load_model(kGolden / "llama_untied", at::kFloat);
+  model::Model model_ = model::load_model(kGolden / "llama_untied", at::kFloat);
 };
 
 TEST_F(TinySkills, FreshSkillsStartAsAdaptersDo) {

@@ -48,8 +48,7 @@ model::PackedBatch first_pass(const model::PackedBatch& batch, const std::vector
 
 }  // namespace
 
-XLoraRouter::XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,
-                         XLoraNetwork network)
+XLoraRouter::XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, XLoraNetwork network)
     : bank_(std::move(bank)), model_(model), network_(std::move(network)) {
   check_site_experts(*bank_, "xlora");
   for (std::size_t s = 0; s < model.sites().size(); ++s)

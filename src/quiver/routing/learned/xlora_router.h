@@ -19,15 +19,14 @@ struct XLoraNetwork {
 
 class XLoraRouter : public Router {
  public:
-  /// The model must outlive the router.
-  XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model, XLoraNetwork network);
+  XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, XLoraNetwork network);
   model::BindExperts start(const std::vector<Request>& requests) const override;
   /// Weights [T, sites or 1, E] for final hidden states [T, D]; differentiable in the network.
   at::Tensor weights(const at::Tensor& hidden) const;
 
  private:
   std::shared_ptr<const adapter::Bank> bank_;
-  const model::LanguageModel& model_;
+  model::Model model_;
   XLoraNetwork network_;
   std::vector<std::int64_t> touched_;  ///< per site: its place among the sites touched, or -1
   std::int64_t places_ = 0;

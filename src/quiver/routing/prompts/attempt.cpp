@@ -45,7 +45,7 @@ SavedRouter save_attempt(const std::string& name, const Attempt& a) {
   return out;
 }
 
-Attempt read_attempt(const SavedRouter& saved, const model::LanguageModel& model) {
+Attempt read_attempt(const SavedRouter& saved, const model::Model& model) {
   const auto where = "router " + saved.name;
   const auto take = [&](const char* key, std::int64_t dims) {
     const auto found = saved.tensors.find(key);

@@ -32,17 +32,16 @@ at::Tensor attempt_prompt(const Attempt& attempt, const at::Tensor& embedding, s
 SavedRouter save_attempt(const std::string& name, const Attempt& attempt);
 /// Throws Error{format} where tensors are missing or do not fit each other, Error{mismatch} where they do not fit the
 /// model.
-Attempt read_attempt(const SavedRouter& saved, const model::LanguageModel& model);
+Attempt read_attempt(const SavedRouter& saved, const model::Model& model);
 
 /// Every request under its own mixture, and the base model behind it.
 class AttemptRouter : public Router {
  public:
-  /// The model must outlive the router.
-  AttemptRouter(const model::LanguageModel& model, Attempt attempt) : model_(model), attempt_(std::move(attempt)) {}
+  AttemptRouter(const model::Model& model, Attempt attempt) : model_(model), attempt_(std::move(attempt)) {}
   model::BindExperts start(const std::vector<Request>& requests) const override;
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   Attempt attempt_;
 };
 

@@ -25,8 +25,8 @@ struct Texts {
 
 class PemtSource : public model::ExpertSource {
  public:
-  PemtSource(const model::LanguageModel& model, Pemt pemt, const model::PackedBatch& batch,
-             std::vector<std::size_t> texts, std::shared_ptr<Texts> shared, PemtTrace* trace)
+  PemtSource(const model::Model& model, Pemt pemt, const model::PackedBatch& batch, std::vector<std::size_t> texts,
+             std::shared_ptr<Texts> shared, PemtTrace* trace)
       : model_(model),
         pemt_(std::move(pemt)),
         batch_(batch),
@@ -169,7 +169,7 @@ class PemtSource : public model::ExpertSource {
     return at::cat(rows, 0);
   }
 
-  const model::LanguageModel& model_;
+  model::Model model_;
   Pemt pemt_;
   const model::PackedBatch& batch_;
   std::vector<std::size_t> texts_;
@@ -186,13 +186,13 @@ at::Tensor guided_prompt(const at::Tensor& prompt, const std::vector<at::Tensor>
   return out;
 }
 
-model::BindExperts bind_pemt(const model::LanguageModel& model, const Pemt& pemt, std::size_t texts, PemtTrace* trace) {
+model::BindExperts bind_pemt(const model::Model& model, const Pemt& pemt, std::size_t texts, PemtTrace* trace) {
   auto shared = std::make_shared<Texts>();
   shared->prompt = pemt.options.live ? guided_prompt(pemt.prompt, pemt.source_prompts) : pemt.prompt;
   shared->encoded.resize(texts);
   shared->gates.resize(texts);
-  const auto bind = [&model, pemt, shared, trace](const model::PackedBatch& batch,
-                                                  const std::vector<std::size_t>& requests) {
+  const auto bind = [model, pemt, shared, trace](const model::PackedBatch& batch,
+                                                 const std::vector<std::size_t>& requests) {
     return std::make_unique<PemtSource>(model, pemt, batch, requests, shared, trace);
   };
   return {bind, std::vector<at::Tensor>(texts, shared->prompt)};
@@ -201,7 +201,7 @@ model::BindExperts bind_pemt(const model::LanguageModel& model, const Pemt& pemt
 namespace {
 
 /// g [K] by site, of a model whose gates no text changes.
-std::map<std::int64_t, at::Tensor> gates_of_task(const model::LanguageModel& model, const Pemt& pemt) {
+std::map<std::int64_t, at::Tensor> gates_of_task(const model::Model& model, const Pemt& pemt) {
   const c10::AutoGradMode no_gradient(false);
   PemtTrace trace;
   const auto bind = bind_pemt(model, pemt, 1, &trace);
@@ -216,7 +216,7 @@ std::map<std::int64_t, at::Tensor> gates_of_task(const model::LanguageModel& mod
 
 }  // namespace
 
-adapter::Adapter folded(const model::LanguageModel& model, const Pemt& pemt) {
+adapter::Adapter folded(const model::Model& model, const Pemt& pemt) {
   QUIVER_CHECK(!model.config().encoder_decoder(), unsupported, "pemt",
                "an encoder-decoder's gates depend on the text, and no single adapter does what they do");
   const auto target = static_cast<std::size_t>(pemt.sources());

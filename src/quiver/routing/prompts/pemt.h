@@ -56,14 +56,14 @@ struct PemtTrace {
   std::map<std::int64_t, at::Tensor> gates;  ///< by site: [texts, K]
 };
 
-/// For `texts` requests. The model must outlive what is bound. trace: may be null; else it is filled by the passes that
-/// follow, each text's prompt and answer once, and must outlive them.
-model::BindExperts bind_pemt(const model::LanguageModel& model, const Pemt& pemt, std::size_t texts,
+/// For `texts` requests. trace: may be null; else it is filled by the passes that follow, each text's prompt and answer
+/// once, and must outlive them.
+model::BindExperts bind_pemt(const model::Model& model, const Pemt& pemt, std::size_t texts,
                              PemtTrace* trace = nullptr);
 
 /// The target with its gates taken in: an adapter whose factors are those of all sources side by side, each by its
 /// gate, and all else the target's. Exact. Throws Error{unsupported} on an encoder-decoder, whose gates depend on the
 /// text unless they are by correlation, and where sources are not factors.
-adapter::Adapter folded(const model::LanguageModel& model, const Pemt& pemt);
+adapter::Adapter folded(const model::Model& model, const Pemt& pemt);
 
 }  // namespace quiver::routing

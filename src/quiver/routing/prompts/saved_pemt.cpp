@@ -71,7 +71,7 @@ class Reader {
 
 }  // namespace
 
-SavedRouter save_pemt(const std::string& name, const model::LanguageModel& model, const Pemt& pemt) {
+SavedRouter save_pemt(const std::string& name, const model::Model& model, const Pemt& pemt) {
   SavedRouter out;
   out.name = name;
   out.kind = "pemt";
@@ -112,7 +112,7 @@ SavedRouter save_pemt(const std::string& name, const model::LanguageModel& model
   return out;
 }
 
-Pemt read_pemt(const SavedRouter& saved, const model::LanguageModel& model) {
+Pemt read_pemt(const SavedRouter& saved, const model::Model& model) {
   const auto where = "router " + saved.name;
   const auto names = saved.options.is_object() ? saved.options.value("sources", json()) : json();
   QUIVER_CHECK(names.is_array() && !names.empty(), format, where, "'sources' is no list of names");

@@ -13,22 +13,21 @@
 
 namespace quiver::routing {
 
-SavedRouter save_pemt(const std::string& name, const model::LanguageModel& model, const Pemt& pemt);
+SavedRouter save_pemt(const std::string& name, const model::Model& model, const Pemt& pemt);
 /// Throws Error{format} where tensors are missing, Error{mismatch} where they do not fit the model.
-Pemt read_pemt(const SavedRouter& saved, const model::LanguageModel& model);
+Pemt read_pemt(const SavedRouter& saved, const model::Model& model);
 
 /// Every request under the target.
 class PemtRouter : public Router {
  public:
-  /// The model must outlive the router.
-  PemtRouter(const model::LanguageModel& model, Pemt pemt) : model_(model), pemt_(std::move(pemt)) {}
+  PemtRouter(const model::Model& model, Pemt pemt) : model_(model), pemt_(std::move(pemt)) {}
   model::BindExperts start(const std::vector<Request>& requests) const override {
     return bind_pemt(model_, pemt_, requests.size());
   }
   std::vector<std::string> own_experts() const override { return pemt_.bank->names(); }
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   Pemt pemt_;
 };
 

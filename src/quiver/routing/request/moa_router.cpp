@@ -20,7 +20,7 @@ constexpr std::size_t kPass_tokens = 2048;
 /// Where sites stand among places.
 class PlaceFinder {
  public:
-  PlaceFinder(const model::LanguageModel& model, MoaPlaces places) : model_(model), places_(places) {}
+  PlaceFinder(const model::Model& model, MoaPlaces places) : model_(model), places_(places) {}
   std::int64_t operator()(const std::vector<model::SiteColumns>& sites) const {
     const auto first = sites.front().site;
     return places_ == MoaPlaces::site ? first : model_.sites()[static_cast<std::size_t>(first)].layer;
@@ -30,7 +30,7 @@ class PlaceFinder {
   bool once() const { return places_ == MoaPlaces::once; }
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   MoaPlaces places_;
 };
 
@@ -127,8 +127,8 @@ class Decided : public model::ExpertSource {
 };
 
 /// Runs the prompts in passes; choose(first prompt of the pass) makes what each place is asked.
-void run_prompts(const model::LanguageModel& model, const std::shared_ptr<const adapter::Bank>& bank,
-                 const MoaShape& shape, ops::Combine combine, const std::vector<std::vector<std::int32_t>>& prompts,
+void run_prompts(const model::Model& model, const std::shared_ptr<const adapter::Bank>& bank, const MoaShape& shape,
+                 ops::Combine combine, const std::vector<std::vector<std::int32_t>>& prompts,
                  const std::function<Chooser::Choose(std::size_t first, std::size_t count)>& choose) {
   const c10::AutoGradMode no_gradient(false);
   for (std::size_t begin = 0, end = 0; begin < prompts.size(); begin = end) {
@@ -152,7 +152,7 @@ std::int64_t likeliest(const at::Tensor& log_probabilities, double abstain) {
 
 }  // namespace
 
-PlaceStates moa_features(const model::LanguageModel& model, const std::shared_ptr<const adapter::Bank>& bank,
+PlaceStates moa_features(const model::Model& model, const std::shared_ptr<const adapter::Bank>& bank,
                          const MoaShape& shape, const std::vector<std::vector<std::int32_t>>& prompts,
                          const std::vector<std::int64_t>& experts) {
   std::map<std::int64_t, std::vector<at::Tensor>> parts;
@@ -169,7 +169,7 @@ PlaceStates moa_features(const model::LanguageModel& model, const std::shared_pt
   return out;
 }
 
-MoaRouter::MoaRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model, MoaShape shape,
+MoaRouter::MoaRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, MoaShape shape,
                      Classifiers classifiers, MoaOptions options)
     : bank_(std::move(bank)), model_(model), shape_(shape), classifiers_(std::move(classifiers)), options_(options) {
   check_site_experts(*bank_, "moa");

@@ -45,7 +45,7 @@ using Classifiers = std::map<std::int64_t, DomainClassifier>;
 using PlaceStates = std::map<std::int64_t, at::Tensor>;
 
 /// The states of each prompt at each place. Where the shape is forced, row i runs under expert experts[i].
-PlaceStates moa_features(const model::LanguageModel& model, const std::shared_ptr<const adapter::Bank>& bank,
+PlaceStates moa_features(const model::Model& model, const std::shared_ptr<const adapter::Bank>& bank,
                          const MoaShape& shape, const std::vector<std::vector<std::int32_t>>& prompts,
                          const std::vector<std::int64_t>& experts);
 
@@ -58,8 +58,7 @@ struct MoaOptions {
 
 class MoaRouter : public Router {
  public:
-  /// The model must outlive the router.
-  MoaRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model, MoaShape shape,
+  MoaRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, MoaShape shape,
             Classifiers classifiers, MoaOptions options);
   model::BindExperts start(const std::vector<Request>& requests) const override;
 
@@ -73,7 +72,7 @@ class MoaRouter : public Router {
 
  private:
   std::shared_ptr<const adapter::Bank> bank_;
-  const model::LanguageModel& model_;
+  model::Model model_;
   MoaShape shape_;
   Classifiers classifiers_;
   MoaOptions options_;

@@ -67,7 +67,7 @@ std::vector<ops::ExpertWeight> that_mix(std::vector<ops::ExpertWeight> pairs, co
   return pairs;
 }
 
-PromptRouter::PromptRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,
+PromptRouter::PromptRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model,
                            PromptClassifier classifier, PromptRouterOptions options)
     : RequestRouter(std::move(bank), options.combine),
       model_(model),
@@ -86,7 +86,7 @@ std::vector<std::vector<ops::ExpertWeight>> PromptRouter::choose(const std::vect
   return out;
 }
 
-CosineRouter::CosineRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,
+CosineRouter::CosineRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model,
                            const std::vector<at::Tensor>& features, RequestMixOptions options, ops::Combine combine)
     : RequestRouter(std::move(bank), combine), model_(model), options_(options) {
   std::vector<at::Tensor> means;

@@ -32,13 +32,12 @@ struct PromptRouterOptions {
 
 class PromptRouter : public RequestRouter {
  public:
-  /// The model must outlive the router.
-  PromptRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,
-               PromptClassifier classifier, PromptRouterOptions options);
+  PromptRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, PromptClassifier classifier,
+               PromptRouterOptions options);
   std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const override;
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   PromptClassifier classifier_;
   PromptRouterOptions options_;
 };
@@ -54,12 +53,12 @@ std::vector<ops::ExpertWeight> that_mix(std::vector<ops::ExpertWeight> pairs, co
 /// Nearest mean by cosine: ARIADNE's choice, LoRAuter's weights.
 class CosineRouter : public RequestRouter {
  public:
-  CosineRouter(std::shared_ptr<const adapter::Bank> bank, const model::LanguageModel& model,
+  CosineRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model,
                const std::vector<at::Tensor>& features, RequestMixOptions options, ops::Combine combine);
   std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const override;
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   at::Tensor means_;  ///< [E, F], unit length
   RequestMixOptions options_;
 };

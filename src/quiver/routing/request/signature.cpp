@@ -18,7 +18,7 @@ constexpr const char* kExtension = "safetensors";
 
 std::string kind_of(const std::string& expert) { return "signature/" + expert; }
 
-std::vector<std::int64_t> layers_of(const model::LanguageModel& model) {
+std::vector<std::int64_t> layers_of(const model::Model& model) {
   constexpr std::int64_t kWidest = 4096;
   const auto layers = model.config().prompt_layers();
   if (3 * static_cast<std::int64_t>(model.config().hidden) > kWidest) return {layers / 2};
@@ -26,18 +26,15 @@ std::vector<std::int64_t> layers_of(const model::LanguageModel& model) {
 }
 
 /// [N, F] of prompts that fit in one pass.
-at::Tensor features_of_pass(const model::LanguageModel& model, const std::vector<model::RowInput>& rows) {
+at::Tensor features_of_pass(const model::Model& model, const std::vector<model::RowInput>& rows) {
   const auto batch = model::pack(rows);
   const auto wanted = layers_of(model);
-  std::int64_t next = 0;
   std::vector<at::Tensor> parts;
   InputListener listener(nullptr, [&](const std::vector<model::SiteColumns>& sites, const at::Tensor& x) {
-    // The first linear map of a layer is its attention's.
-    const auto layer = model.sites()[static_cast<std::size_t>(sites.front().site)].layer;
-    if (layer != next) return;
-    ++next;
-    for (const auto l : wanted) {
-      if (l != layer) continue;
+    const auto& site = model.sites()[static_cast<std::size_t>(sites.front().site)];
+    if (site.role != model::Role::query) return;
+    for (const auto layer : wanted) {
+      if (layer != site.layer) continue;
       std::vector<at::Tensor> means;
       for (const auto& row : batch.rows) means.push_back(x.narrow(0, row.begin, row.count).to(at::kFloat).mean(0));
       parts.push_back(at::stack(means, 0));
@@ -49,7 +46,7 @@ at::Tensor features_of_pass(const model::LanguageModel& model, const std::vector
 
 }  // namespace
 
-at::Tensor prompt_features(const model::LanguageModel& model, const std::vector<std::vector<std::int32_t>>& prompts) {
+at::Tensor prompt_features(const model::Model& model, const std::vector<std::vector<std::int32_t>>& prompts) {
   constexpr std::size_t kPass_tokens = 2048;
   const c10::AutoGradMode no_gradient(false);
   std::vector<at::Tensor> passes;

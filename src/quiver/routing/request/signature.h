@@ -23,7 +23,7 @@ namespace quiver::routing {
 inline constexpr std::int64_t kSignatureRows = 64;
 
 /// float32 [N, F] of N prompts, none empty.
-at::Tensor prompt_features(const model::LanguageModel& model, const std::vector<std::vector<std::int32_t>>& prompts);
+at::Tensor prompt_features(const model::Model& model, const std::vector<std::vector<std::int32_t>>& prompts);
 
 /// Numbers of the bank's experts that have none, or, where options are given, none that was made with them.
 std::vector<std::size_t> experts_without_signature(const library::Library& library, const adapter::Bank& bank,

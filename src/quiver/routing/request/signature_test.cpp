@@ -25,7 +25,7 @@ class Signatures : public WithBank {
         std::make_shared<library::Library>(library::Library::open_or_create(folder_, "tiny", model_.fingerprint()));
     inputs_.bank = bank({2, 2, 2});
     inputs_.library = library_;
-    inputs_.model = &model_;
+    inputs_.model = model_;
     for (std::int64_t e = 0; e < kExperts; ++e) save(e, 0);
   }
   void TearDown() override { fs::remove_all(folder_); }

@@ -74,17 +74,18 @@ std::vector<Spectrum> spectra_of(const std::vector<Half>& halves, Length length)
 }
 
 bool is_qkv(const model::Site& site) {
-  return site.name.ends_with(".q_proj") || site.name.ends_with(".k_proj") || site.name.ends_with(".v_proj");
+  using model::Role;
+  return site.role == Role::query || site.role == Role::key || site.role == Role::value;
 }
 
-/// B^T B of expert e summed over the q, k, v of the site's layer.
+/// B^T B of expert e summed over the q, k, v of the site's block.
 Half tied_half(const adapter::Bank& bank, std::size_t site, std::size_t e) {
   const auto& sites = bank.model_sites();
   const auto& own = bank.site(static_cast<std::int64_t>(site)).experts[e];
   Half half{own.a, at::zeros({own.a.size(0), own.a.size(0)}, at::kDouble), own.scale};
   for (std::size_t s = 0; s < sites.size(); ++s) {
     const auto& other = bank.site(static_cast<std::int64_t>(s)).experts[e];
-    if (sites[s].layer != sites[site].layer || !is_qkv(sites[s]) || !other.a.defined()) continue;
+    if (sites[s].block != sites[site].block || !is_qkv(sites[s]) || !other.a.defined()) continue;
     QUIVER_CHECK(other.a.equal(own.a), usage, "tie=qkv", "expert '{}' has different A's at {} and {}", bank.names()[e],
                  sites[s].name, sites[site].name);
     half.gram_b += gram_b(other);

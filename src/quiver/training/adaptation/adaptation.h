@@ -13,8 +13,8 @@
 #include "quiver/base/progress.h"
 #include "quiver/clustering/retrieval.h"
 #include "quiver/library/library.h"
-#include "quiver/training/expert_job.h"
 #include "quiver/training/adaptation/lorahub.h"
+#include "quiver/training/expert_job.h"
 #include "quiver/training/methods/skill_training.h"
 
 namespace quiver::training {
@@ -32,7 +32,7 @@ struct AdaptOptions {
 };
 
 struct AdaptInputs {
-  const model::LanguageModel& model;
+  model::Model model;
   std::shared_ptr<const library::Library> library;
   std::shared_ptr<const adapter::Bank> bank;  ///< experts of the library to draw on, under their names
   Progress& progress;

@@ -109,7 +109,7 @@ class TinyAdaptation : public testing::Test {
   at::Tensor random_weights() const { return at::rand({static_cast<std::int64_t>(model_.sites().size()), 3}); }
 
   fs::path folder_;
-  model::LanguageModel model_ =
+  model::Model model_ =
       model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / "llama_untied", at::kFloat);
   std::shared_ptr<const library::Library> library_;
   std::shared_ptr<const adapter::Bank> bank_;

@@ -96,8 +96,7 @@ std::vector<RoutedRow> unlabelled(const std::vector<data::TokenRow>& rows) {
 
 }  // namespace
 
-double loss_under(const model::LanguageModel& model, const adapter::Adapter& adapter,
-                  const std::vector<data::TokenRow>& rows) {
+double loss_under(const model::Model& model, const adapter::Adapter& adapter, const std::vector<data::TokenRow>& rows) {
   auto bank = std::make_shared<adapter::Bank>(model);
   bank->add("adapted", adapter);
   return mean_loss(model, bank, 0, rows);
@@ -153,7 +152,7 @@ at::Tensor mean_arrow_weights(const AdaptInputs& inputs, const std::vector<data:
   routing::RouterInputs routing;
   routing.bank = inputs.bank;
   routing.library = inputs.library;
-  routing.model = &inputs.model;
+  routing.model = inputs.model;
   routing.progress = &inputs.progress;
   const auto arrow = routing::make_router(routing::parse_route("arrow"), routing);
   std::vector<WeightedRow> all;

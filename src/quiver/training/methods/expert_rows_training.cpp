@@ -5,14 +5,14 @@
 #include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
-#include "quiver/routing/token/gate_source.h"
 #include "quiver/routing/input_listener.h"
 #include "quiver/routing/router.h"
+#include "quiver/routing/token/gate_source.h"
 #include "quiver/training/row_loss.h"
 
 namespace quiver::training {
 
-routing::SiteTable average_activation(const model::LanguageModel& model, std::shared_ptr<const adapter::Bank> bank,
+routing::SiteTable average_activation(const model::Model& model, std::shared_ptr<const adapter::Bank> bank,
                                       std::int64_t expert, const std::vector<data::TokenRow>& rows,
                                       const AverageActivationOptions& options) {
   constexpr std::int64_t kPortion_tokens = 2048;

@@ -17,7 +17,7 @@ struct AverageActivationOptions {
 
 /// Mean over `rows` of each site's input under the expert, [1 row per site] (MTTL's `hidden` transform; the paper's
 /// CM).
-routing::SiteTable average_activation(const model::LanguageModel& model, std::shared_ptr<const adapter::Bank> bank,
+routing::SiteTable average_activation(const model::Model& model, std::shared_ptr<const adapter::Bank> bank,
                                       std::int64_t expert, const std::vector<data::TokenRow>& rows,
                                       const AverageActivationOptions& options);
 

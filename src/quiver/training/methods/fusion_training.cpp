@@ -37,7 +37,7 @@ routing::Fusion over(routing::Fusion shape, const at::Tensor& flat) {
 
 }  // namespace
 
-routing::Fusion start_fusion(const model::LanguageModel& model, const adapter::Bank& bank, const FusionTraining& how,
+routing::Fusion start_fusion(const model::Model& model, const adapter::Bank& bank, const FusionTraining& how,
                              std::uint64_t seed) {
   QUIVER_CHECK(how.temperature > 0 && how.regularisation >= 0, usage, "fusion",
                "a temperature of {} and a regularisation of {}, expected above 0 and at least 0", how.temperature,

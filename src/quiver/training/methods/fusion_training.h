@@ -14,7 +14,7 @@ struct FusionTraining {
 
 /// Q and K as torch's Linear starts, V the identity, at every site that an expert touches. Throws as check_fusable
 /// does.
-routing::Fusion start_fusion(const model::LanguageModel& model, const adapter::Bank& bank, const FusionTraining& how,
+routing::Fusion start_fusion(const model::Model& model, const adapter::Bank& bank, const FusionTraining& how,
                              std::uint64_t seed);
 
 RoutedResult train_fusion(const RoutedTraining& training, std::shared_ptr<const adapter::Bank> bank,

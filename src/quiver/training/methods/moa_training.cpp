@@ -31,9 +31,8 @@ using Seen = routing::PlaceStates;
 /// Keeps what each place reads of the rows' prompts.
 class Listening : public model::PassingOn {
  public:
-  Listening(std::unique_ptr<model::ExpertSource> source, const model::LanguageModel& model,
-            const model::PackedBatch& batch, const routing::MoaShape& shape, std::vector<std::int64_t> prompts,
-            Seen& seen)
+  Listening(std::unique_ptr<model::ExpertSource> source, const model::Model& model, const model::PackedBatch& batch,
+            const routing::MoaShape& shape, std::vector<std::int64_t> prompts, Seen& seen)
       : PassingOn(source.get()),
         source_(std::move(source)),
         model_(model),
@@ -62,7 +61,7 @@ class Listening : public model::PassingOn {
   }
 
   std::unique_ptr<model::ExpertSource> source_;
-  const model::LanguageModel& model_;
+  model::Model model_;
   const model::PackedBatch& batch_;
   routing::MoaShape shape_;
   std::vector<std::int64_t> prompts_;  ///< tokens of each row's prompt
@@ -85,7 +84,7 @@ class Weights {
     groups.push_back({fmt::format("place {}", place), at::zeros({count, width + 1}, at::kFloat).set_requires_grad(true),
                       how_.classifier_learning_rate});
   }
-  std::shared_ptr<adapter::Bank> bank(const model::LanguageModel& model) const {
+  std::shared_ptr<adapter::Bank> bank(const model::Model& model) const {
     auto out = std::make_shared<adapter::Bank>(model);
     for (std::size_t e = 0; e < shapes_.size(); ++e) out->add(groups[e].name, viewed(shapes_[e], groups[e].values));
     return out;

@@ -19,7 +19,7 @@ namespace {
 constexpr const char* kTarget = "target";
 
 /// Expert e of a bank as an adapter again; handles, not copies.
-adapter::Adapter expert_of(const model::LanguageModel& model, const adapter::Bank& bank, std::int64_t e) {
+adapter::Adapter expert_of(const model::Model& model, const adapter::Bank& bank, std::int64_t e) {
   adapter::Adapter out;
   const auto expert = static_cast<std::size_t>(e);
   for (std::size_t s = 0; s < model.sites().size(); ++s) {
@@ -51,7 +51,7 @@ struct Target {
 /// The sources of a bank, and a target after them.
 class Assembly {
  public:
-  Assembly(const model::LanguageModel& model, const routing::Pemt& pemt) : model_(model), pemt_(pemt) {
+  Assembly(const model::Model& model, const routing::Pemt& pemt) : model_(model), pemt_(pemt) {
     for (std::int64_t k = 0; k < pemt.sources(); ++k) sources_.push_back(expert_of(model, *pemt.bank, k));
   }
 
@@ -68,7 +68,7 @@ class Assembly {
   }
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   routing::Pemt pemt_;
   std::vector<adapter::Adapter> sources_;
 };
@@ -82,7 +82,7 @@ Target over(Target shape, const at::Tensor& flat) {
   return shape;
 }
 
-at::Tensor start_prompt(const model::LanguageModel& model, const PemtTraining& how, Random& random) {
+at::Tensor start_prompt(const model::Model& model, const PemtTraining& how, Random& random) {
   auto ids = how.prompt_ids;
   while (how.prompt_ids.empty() && static_cast<std::int64_t>(ids.size()) < how.prompt_tokens)
     ids.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(model.config().vocabulary))));
@@ -98,7 +98,7 @@ bool applies(const adapter::Bank& bank, std::int64_t site, std::size_t expert) {
 
 }  // namespace
 
-routing::Pemt start_pemt(const model::LanguageModel& model, const adapter::Bank& sources, const PemtTraining& how,
+routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources, const PemtTraining& how,
                          std::uint64_t seed) {
   const auto count = static_cast<std::size_t>(sources.size());
   QUIVER_CHECK(count >= 1 && how.width >= 1 && how.prompt_tokens >= 1, usage, "pemt",
@@ -161,7 +161,7 @@ RoutedResult train_pemt(const RoutedTraining& training, routing::Pemt& pemt, con
   return result;
 }
 
-std::map<std::int64_t, at::Tensor> mean_gates(const model::LanguageModel& model, const routing::Pemt& pemt,
+std::map<std::int64_t, at::Tensor> mean_gates(const model::Model& model, const routing::Pemt& pemt,
                                               const std::vector<RoutedRow>& rows) {
   constexpr std::int64_t kPortion_tokens = 2048;
   const c10::AutoGradMode no_gradient(false);

@@ -21,7 +21,7 @@ struct PemtTraining {
 
 /// The target at its start over the experts of `sources`: gates 0, bottlenecks normal of deviation 0.01. Gated are the
 /// sites that every source touches. Throws Error{unsupported} where there is none.
-routing::Pemt start_pemt(const model::LanguageModel& model, const adapter::Bank& sources, const PemtTraining& how,
+routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources, const PemtTraining& how,
                          std::uint64_t seed);
 
 /// Trains the target in place at training.options.learning_rate; the mean cross-entropy plus sparsity_weight times the
@@ -30,7 +30,7 @@ RoutedResult train_pemt(const RoutedTraining& training, routing::Pemt& pemt, con
                         const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
 
 /// The gates over rows, averaged: by site [K]. Empty without rows.
-std::map<std::int64_t, at::Tensor> mean_gates(const model::LanguageModel& model, const routing::Pemt& pemt,
+std::map<std::int64_t, at::Tensor> mean_gates(const model::Model& model, const routing::Pemt& pemt,
                                               const std::vector<RoutedRow>& rows);
 
 }  // namespace quiver::training

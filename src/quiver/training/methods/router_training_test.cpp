@@ -17,7 +17,7 @@ namespace {
 
 class RouterTraining : public testing::Test {
  protected:
-  model::LanguageModel model_ =
+  model::Model model_ =
       model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / "llama_untied", at::kFloat);
   SilentProgress silent_;
   TrainOptions options_ = [] {

@@ -63,7 +63,7 @@ class Binder {
   }
 
  private:
-  const model::LanguageModel& model_;
+  model::Model model_;
   const routing::SkillSet& set_;
   SelectorNoise noise_;
   Random random_;

@@ -75,7 +75,7 @@ class TinySkillTraining : public testing::Test {
     return total.item<double>();
   }
 
-  model::LanguageModel model_ =
+  model::Model model_ =
       model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / "llama_untied", at::kFloat);
   TrainOptions options_;
   SilentProgress progress_;
