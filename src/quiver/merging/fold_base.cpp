@@ -9,6 +9,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/tensor_io/gguf.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/weights_folder.h"
 
@@ -74,7 +75,7 @@ bool holds_weights(const fs::path& file) {
 void fold_into_base(const fs::path& base, const adapter::Adapter& adapter, const fs::path& output) {
   QUIVER_CHECK(fs::is_directory(base) && fs::exists(base / "config.json"), usage, base.string(),
                "an adapter is folded into a Hugging Face folder of safetensors, and this is {}",
-               base.extension() == ".gguf" ? "a GGUF file, whose quantised weights would lose it"
+               tensor_io::is_gguf(base) ? "a GGUF file, whose quantised weights would lose it"
                                            : "not one: it has no config.json");
   std::error_code ignored;
   QUIVER_CHECK(!fs::equivalent(base, output, ignored), usage, output.string(), "this is the base model itself");

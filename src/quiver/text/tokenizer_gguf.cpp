@@ -127,12 +127,17 @@ std::vector<AddedToken> read_added_tokens(const Metadata& metadata, const std::v
   return added;
 }
 
-// Tokens that end a text, then those that end a turn or a message.
+// The token that ends a text, then those that end a turn or a message; of these, ids outside the vocabulary are passed
+// over, as llama.cpp does.
 std::vector<TokenId> read_ends(const Metadata& metadata, std::size_t size) {
   std::vector<TokenId> ends;
-  for (const char* name : {"eos", "eot", "eom"}) {
-    const auto id = metadata.id(fmt::format("tokenizer.ggml.{}_token_id", name), size);
-    if (id && std::find(ends.begin(), ends.end(), *id) == ends.end()) ends.push_back(*id);
+  const auto add = [&](TokenId id) {
+    if (std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
+  };
+  if (const auto eos = metadata.id("tokenizer.ggml.eos_token_id", size)) add(*eos);
+  for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+    const auto* id = metadata.find<std::int64_t>(key);
+    if (id && *id >= 0 && static_cast<std::uint64_t>(*id) < size) add(static_cast<TokenId>(*id));
   }
   return ends;
 }

@@ -56,6 +56,15 @@ TEST(TokenizerGguf, AsksForBosAndEosAreHonoured) {
   EXPECT_EQ(build(metadata).encode("a", {.add_special_tokens = true}), (std::vector<TokenId>{0, 8, 1}));
 }
 
+TEST(TokenizerGguf, EndsOfTurnsOutsideTheVocabularyArePassedOver) {
+  auto metadata = small();
+  metadata["tokenizer.ggml.eot_token_id"] = std::int64_t{2};
+  metadata["tokenizer.ggml.eom_token_id"] = std::int64_t{9};
+  EXPECT_EQ(build(metadata).eos_ids(), (std::vector<TokenId>{1, 2}));
+  metadata["tokenizer.ggml.eot_token_id"] = std::int64_t{-1};
+  EXPECT_EQ(build(metadata).eos_ids(), std::vector<TokenId>{1});
+}
+
 TEST(TokenizerGguf, DamagedMetadataIsAnErrorThatNamesTheKey) {
   const auto expect = [](const char* key, const GgufMetadata::mapped_type& value, ErrorCode code) {
     auto metadata = small();

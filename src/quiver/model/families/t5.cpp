@@ -111,7 +111,7 @@ std::string embedding_name(const WeightReader& reader, const std::string& where)
                                          [&](const char* name) { return reader.contains(name); });
   if (first == std::end(kEmbeddings)) return kEmbeddings[0];
   for (const auto* name : kEmbeddings) {
-    QUIVER_CHECK(!reader.contains(name) || reader.same(name, *first), unsupported, where,
+    QUIVER_CHECK(name == *first || !reader.contains(name) || reader.same(name, *first), unsupported, where,
                  "'{}' differs from '{}', expected one embedding for both stacks", name, *first);
   }
   return *first;
