@@ -41,6 +41,7 @@ CASES = {
     "both kinds, they differ": {"rope_scaling": {"type": "default", "rope_type": "linear", "factor": 2}},
     "scaling without a kind": {"rope_scaling": {"factor": 2.0}, "rope_theta": 9e5},
     "linear below 1": {"rope_scaling": {"type": "linear", "factor": 0.5}},
+    "dynamic": {"rope_scaling": {"type": "dynamic", "factor": 2.0}, "rope_theta": 9e5},
     "llama3": {"rope_scaling": {**LLAMA3, "original_max_position_embeddings": 32}, "rope_theta": 5e5},
     "llama3, its length beside": {"rope_parameters": {**LLAMA3, "rope_theta": 5e5},
                                   "original_max_position_embeddings": 48},

@@ -54,12 +54,12 @@ TEST(LlamaConfig, RotarySettingsAreReadAsTransformersReadsThem) {
     EXPECT_NEAR(config.rotary_scaling.scale, entry["scale"].get<double>(), 1e-9);
     ++compared;
   }
-  EXPECT_EQ(compared, 30u);
+  EXPECT_EQ(compared, 31u);
 }
 
 TEST(LlamaConfig, RotarySettingsThatAreNotUnderstoodAreRefused) {
   expect_refused({{"rope_scaling", {{"rope_type", "su"}, {"factor", 2.0}}}}, "rotary scaling 'su'");
-  expect_refused({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}}, "rotary scaling 'dynamic'");
+  expect_refused({{"rope_scaling", {{"type", "longrope"}, {"factor", 2.0}}}}, "rotary scaling 'longrope'");
   expect_refused({{"rope_scaling", {{"factor", 2.0}}}}, "without a kind");
   expect_refused({{"rope_parameters", {{"rope_type", "default"}, {"factor", 2.0}}}}, "without a kind");
   expect_refused({{"rope_scaling", "linear"}}, "expected an object");

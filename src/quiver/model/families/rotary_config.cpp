@@ -97,8 +97,10 @@ RotaryScaling scaling_of(const json& parameters, std::int64_t max_positions, con
     s.factor = positive(field<double>(parameters, "factor", where), "factor", where);
     return s;
   }
+  // It scales nothing within max_positions, and longer rows are refused.
+  if (kind == "dynamic") return s;
   QUIVER_CHECK(kind.empty() || kind == "default", unsupported, where,
-               "rotary scaling '{}', expected default, linear, llama3 or yarn", kind);
+               "rotary scaling '{}', expected default, linear, dynamic, llama3 or yarn", kind);
   QUIVER_CHECK(factor == 1.0, format, where,
                "rotary scaling by {} without a kind; expected 'rope_type': linear, llama3 or yarn", factor);
   return s;

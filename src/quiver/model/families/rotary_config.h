@@ -12,7 +12,7 @@ namespace quiver::model {
 
 /// The base and the scaling of `out`, whose max_positions and head_width are read. `rope_scaling` (transformers 4)
 /// comes before `rope_parameters` (transformers 5); what neither holds may stand beside them. Throws Error{unsupported}
-/// on kinds other than default, linear, llama3 and yarn, Error{format} on settings out of range.
+/// on kinds other than default, linear, dynamic, llama3 and yarn, Error{format} on settings out of range.
 void read_rotary(const nlohmann::json& config, const std::string& where, DecoderConfig& out);
 
 /// The same from keys `ARCHITECTURE.rope.*`, none of which is passed over.
