@@ -244,5 +244,22 @@ TEST_F(CommandLine, DamagedFilesGiveOneLine) {
   expect_error(run("info --model " + (folder_ / "nothing").string()), 1, "no such file");
 }
 
+TEST_F(CommandLine, ForwardReadsWhatIsBeforeThePrompt) {
+  const auto rows = tensor_io::open_safetensors(golden("llama_untied/golden.safetensors"));
+  const auto ids = rows->load("ids.0").to(at::kLong).contiguous();
+  json list = json::array();
+  for (std::int64_t i = 0; i < ids.numel(); ++i) list.push_back(ids.const_data_ptr<std::int64_t>()[i]);
+  write_file_atomically(folder_ / "ids.json", json::array({list}).dump());
+  const auto expected = tensor_io::open_safetensors(golden("kinds/golden.safetensors"));
+  for (const std::string kind : {"prompt", "prefix", "mpt"}) {
+    const auto outcome = run(forward("--dtype float32 --threads 1 --adapter " + golden("kinds/" + kind)));
+    ASSERT_EQ(outcome.status, 0) << outcome.errors;
+    const auto got = tensor_io::open_safetensors(folder_ / "out.safetensors")->load("logits.0");
+    const auto logits = expected->load(kind + ".logits.0");
+    ASSERT_EQ(got.sizes(), logits.sizes()) << kind;
+    EXPECT_LT((got - logits).abs().max().item<double>(), 1e-3) << kind;
+  }
+}
+
 }  // namespace
 }  // namespace quiver

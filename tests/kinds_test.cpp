@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "quiver/adapter/bank.h"
-#include "quiver/adapter/other_kinds.h"
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
@@ -18,7 +17,6 @@
 #include "quiver/model/generate.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/constant_router.h"
-#include "quiver/routing/site_use.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/row_loss.h"
@@ -108,7 +106,7 @@ TEST_P(Kinds, GradientsEqualTheReference) {
     EXPECT_LT(distance(written->load(key), expected(name)), 1e-4) << key;
     ++trained;
   }
-  const bool shared = adapter_.shared_a.defined();  // VeRA's two are not trained
+  const bool shared = adapter_.stored_at("", "base_model.vera_A").defined();  // VeRA's two are not trained
   EXPECT_EQ(trained, written->tensors().size() - (shared ? 2 : 0));
   fs::remove_all(folder);
 }
@@ -176,13 +174,12 @@ INSTANTIATE_TEST_SUITE_P(All, PartlyReadKinds,
                          [](const auto& p) { return p.param.name; });
 
 TEST(NewAdapters, StartWhereNothingChanges) {
-  using adapter::Kind;
-  const std::vector<std::pair<const char*, std::set<Kind>>> cases{
-      {"llama_untied", {Kind::lora, Kind::ia3, Kind::bitfit, Kind::norms}},
-      {"t5/v10", {Kind::lora, Kind::ia3, Kind::bitfit, Kind::norms}},
-      {"llama_untied", {Kind::vera, Kind::norms}},
-      {"llama_untied", {Kind::dora}},
-      {"t5/v11", {Kind::dora}}};
+  const std::vector<std::pair<const char*, std::set<std::string>>> cases{
+      {"llama_untied", {"lora", "ia3", "bitfit", "norms"}},
+      {"t5/v10", {"lora", "ia3", "bitfit", "norms"}},
+      {"llama_untied", {"vera", "norms"}},
+      {"llama_untied", {"dora"}},
+      {"t5/v11", {"dora"}}};
   for (const auto& [name, kinds] : cases) {
     const auto model = model::load_model(golden(name), at::kFloat);
     adapter::KindOptions options;
@@ -201,18 +198,17 @@ TEST(NewAdapters, StartWhereNothingChanges) {
 
 /// Every kind, new, trains: its loss falls.
 TEST(NewAdapters, Learn) {
-  using adapter::Kind;
-  const std::vector<std::pair<const char*, std::set<Kind>>> all{
-      {"llama_untied", {Kind::dora}},
-      {"llama_untied", {Kind::vera}},
-      {"llama_untied", {Kind::compacter}},
-      {"llama_untied", {Kind::parallel_mlp}},
-      {"llama_untied", {Kind::mpt}},
-      {"llama_untied", {Kind::prefix}},
-      {"llama_untied", {Kind::prefix, Kind::parallel_mlp}},
-      {"llama_untied", {Kind::lora, Kind::prefix, Kind::bottleneck}},
-      {"t5/v11", {Kind::prefix}},
-      {"t5/v11", {Kind::prefix, Kind::prompt}}};
+  const std::vector<std::pair<const char*, std::set<std::string>>> all{
+      {"llama_untied", {"dora"}},
+      {"llama_untied", {"vera"}},
+      {"llama_untied", {"compacter"}},
+      {"llama_untied", {"parallel-mlp"}},
+      {"llama_untied", {"mpt"}},
+      {"llama_untied", {"prefix"}},
+      {"llama_untied", {"prefix", "parallel-mlp"}},
+      {"llama_untied", {"lora", "prefix", "bottleneck"}},
+      {"t5/v11", {"prefix"}},
+      {"t5/v11", {"prefix", "prompt"}}};
   const data::TokenRow row{{5, 9, 20, 11, 40, 7}, 2, 1.0};
   const std::vector<training::WeightedRow> rows{{&row, 0.25}};
   for (const auto& [name, kinds] : all) {
@@ -240,7 +236,7 @@ TEST(NewAdapters, Learn) {
         t.mutable_grad() = at::Tensor();
       });
     }
-    EXPECT_LT(last, 0.8 * first) << adapter::kind_name(*kinds.begin());
+    EXPECT_LT(last, 0.8 * first) << *kinds.begin();
     // Kept and read again it is the same, a prefix without the map that it was trained through.
     const auto folder = fs::temp_directory_path() / fmt::format("quiver-kinds-{}", getpid());
     fs::create_directories(folder);
@@ -252,7 +248,7 @@ TEST(NewAdapters, Learn) {
       return model::answer_pass(model, training::answer_rows(rows), training::bind_training_rows(of, {{0, 0}}, 0.0))
           .hidden;
     };
-    EXPECT_LT(distance(hidden(kept), hidden(bank)), 1e-5) << adapter::kind_name(*kinds.begin());
+    EXPECT_LT(distance(hidden(kept), hidden(bank)), 1e-5) << *kinds.begin();
     fs::remove_all(folder);
   }
 }
@@ -322,35 +318,34 @@ TEST(NewAdapters, AnswersUnderAPrefixAreThoseOfWholePasses) {
                                        router.start({{"", prompts[0]}}));
   EXPECT_EQ(beam.at(0).ids, expected[0]);
   EXPECT_THROW(routing::ConstantRouter(bank, {{0, 0.5f}, {1, 0.5f}}).start({{"", prompts[0]}}), Error);
-  EXPECT_THROW(routing::check_site_experts(*bank, "arrow"), Error);
+  EXPECT_THROW(bank->require({"arrow", adapter::kAtSites}), Error);
 }
 
 TEST(NewAdapters, TellTheirKinds) {
-  using adapter::Kind;
   const auto model = model::load_model(golden("llama_untied"), at::kFloat);
-  const std::vector<std::set<Kind>> all{{Kind::lora},      {Kind::dora, Kind::norms},
-                                        {Kind::vera},      {Kind::ia3},
-                                        {Kind::bitfit},    {Kind::bottleneck},
-                                        {Kind::mpt},       {Kind::prompt},
-                                        {Kind::compacter}, {Kind::prefix},
-                                        {Kind::norms},     {Kind::lora, Kind::ia3}};
+  const std::vector<std::set<std::string>> all{{"lora"},      {"dora", "norms"},
+                                        {"vera"},      {"ia3"},
+                                        {"bitfit"},    {"bottleneck"},
+                                        {"mpt"},       {"prompt"},
+                                        {"compacter"}, {"prefix"},
+                                        {"norms"},     {"lora", "ia3"}};
   for (const auto& kinds : all) {
     adapter::KindOptions options;
     options.kinds = kinds;
     EXPECT_EQ(adapter::kinds_of(adapter::make_adapter(model, {.rank = 2}, options, 3)), kinds)
-        << adapter::kind_name(*kinds.begin());
+        << *kinds.begin();
   }
 }
 
 TEST(NewAdapters, UnknownKindsAndTargetsAreRefused) {
   const auto model = model::load_model(golden("llama_untied"), at::kFloat);
-  EXPECT_THROW(adapter::kind_of_name("lore"), Error);
+  EXPECT_THROW(adapter::check_kind_name("lore"), Error);
   adapter::KindOptions options;
-  options.kinds = {adapter::Kind::bottleneck};
+  options.kinds = {"bottleneck"};
   options.targets = {"nothing"};
   EXPECT_THROW(adapter::make_adapter(model, {}, options, 1), Error);
   options.targets = {};
-  options.kinds = {adapter::Kind::bottleneck, adapter::Kind::parallel};
+  options.kinds = {"bottleneck", "parallel"};
   EXPECT_THROW(adapter::make_adapter(model, {}, options, 1), Error);
 }
 
@@ -372,7 +367,7 @@ TEST(Banks, RefuseWhatDoesNotFitOtherKindsToo) {
   wrong.prefix = at::ones({4, 31});
   EXPECT_THROW(bank.add("a", wrong), Error);
   wrong.prefix = at::Tensor();
-  wrong.derived["model.layers.0.mlp.down_proj"].magnitude = at::ones({32});
+  wrong.stored["model.layers.0.mlp.down_proj"][".lora_magnitude_vector"] = at::ones({32});
   EXPECT_THROW(bank.add("a", wrong), Error);  // of no factors
   EXPECT_EQ(bank.size(), 0);
 }

@@ -6,6 +6,7 @@
 
 #include "quiver/adapter/derived.h"
 #include "quiver/adapter/kinds.h"
+#include "quiver/adapter/task_prompts.h"
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
@@ -188,7 +189,7 @@ TEST_F(Mixtures, AdaMixsDivergenceEqualsTorchs) {
 }
 
 TEST_F(Mixtures, AdaMixLearnsAndBecomesOneAdapter) {
-  for (const auto kind : {adapter::Kind::lora, adapter::Kind::bottleneck}) {
+  for (const auto* kind : {"lora", "bottleneck"}) {
     adapter::KindOptions kinds;
     kinds.kinds = {kind};
     kinds.width = 4;
@@ -263,7 +264,7 @@ TEST_F(Mixtures, MoaTrainsExpertsAndClassifiersTogether) {
 
 TEST_F(Mixtures, TaskPromptsLearnTogetherAndStartANewTask) {
   adapter::KindOptions kinds;
-  kinds.kinds = {adapter::Kind::mpt};
+  kinds.kinds = {"mpt"};
   kinds.prompt_tokens = 4;
   kinds.tasks = 3;
   auto prompts = adapter::make_adapter(model_, {}, kinds, 3);
@@ -272,12 +273,14 @@ TEST_F(Mixtures, TaskPromptsLearnTogetherAndStartANewTask) {
   EXPECT_LT(result.validation_loss, 0.95 * result.first_validation);
   EXPECT_GT(distance(adapter::task_prompt(prompts, 0, "p"), adapter::task_prompt(prompts, 1, "p")), 1e-3);
   const auto fresh = adapter::for_new_task(prompts);
-  EXPECT_EQ(fresh.task_columns.size(0), 1);
-  const auto columns = prompts.task_columns.mean(0), rows = prompts.task_rows.mean(0);
+  EXPECT_EQ(fresh.stored_at("", adapter::kTaskColumns).size(0), 1);
+  const auto columns = prompts.stored_at("", adapter::kTaskColumns).mean(0),
+             rows = prompts.stored_at("", adapter::kTaskRows).mean(0);
   EXPECT_LT(
       distance(adapter::applied(prompts, model_.sites(), "p").soft_prompt, prompts.soft_prompt * columns.matmul(rows)),
       1e-6);
-  prompts.task_rows = prompts.task_rows.narrow(2, 0, 31);
+  auto& short_rows = prompts.stored[""][adapter::kTaskRows];
+  short_rows = short_rows.narrow(2, 0, 31);
   EXPECT_THROW(adapter::task_prompt(prompts, 0, "p"), Error);
 }
 

@@ -162,7 +162,7 @@ class PemtTrained : public testing::TestWithParam<bool> {
       lora.rank = 2;
       lora.targets = {"wo"};
       adapter::KindOptions kinds;
-      kinds.kinds = {GetParam() ? adapter::Kind::parallel : adapter::Kind::lora, adapter::Kind::prompt};
+      kinds.kinds = {GetParam() ? "parallel" : "lora", "prompt"};
       kinds.prompt_tokens = 3;
       kinds.width = 4;
       kinds.targets = {"wo"};
@@ -251,7 +251,7 @@ class PemtWithoutEncoder : public testing::Test {
     auto sources = adapter::Bank(model_);
     for (std::uint64_t k = 0; k < 2; ++k) {
       adapter::KindOptions kinds;
-      kinds.kinds = {adapter::Kind::lora, adapter::Kind::prompt};
+      kinds.kinds = {"lora", "prompt"};
       kinds.prompt_tokens = 3;
       auto own = adapter::make_adapter(model_, {.rank = 2, .targets = {"down_proj"}}, kinds, k);
       at::manual_seed(k);

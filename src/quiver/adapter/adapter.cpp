@@ -8,6 +8,7 @@
 #include <cmath>
 #include <regex>
 
+#include "quiver/adapter/kind.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/strings.h"
@@ -43,23 +44,15 @@ std::string task_type(const Adapter& adapter) {
     });
   };
   const bool any = adapter.encoder_decoder || two_stacks(adapter.sites) || two_stacks(adapter.extras) ||
-                   two_stacks(adapter.norms) || two_stacks(adapter.derived);
+                   two_stacks(adapter.norms) || two_stacks(adapter.stored);
   return any ? "SEQ_2_SEQ_LM" : "CAUSAL_LM";
 }
 
-bool is_dora(const Adapter& a) {
-  auto rest = a;
-  rest.derived.clear();
-  return !a.derived.empty() && rest.only_factors() && a.derived.size() == a.sites.size() &&
-         std::all_of(a.derived.begin(), a.derived.end(),
-                     [&](const auto& d) { return d.second.magnitude.defined() && a.sites.contains(d.first); });
-}
-
-Adapter for_new_task(Adapter adapter) {
-  for (auto* t : {&adapter.task_columns, &adapter.task_rows}) {
-    if (t->defined()) *t = t->mean(0, true);
-  }
-  return adapter;
+at::Tensor Adapter::stored_at(const std::string& place, const std::string& key) const {
+  const auto found = stored.find(place);
+  if (found == stored.end()) return {};
+  const auto tensor = found->second.find(key);
+  return tensor == found->second.end() ? at::Tensor() : tensor->second;
 }
 
 void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit) {
@@ -77,15 +70,12 @@ void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& v
       defined(*t);
   }
   for (auto& [norm, weight] : adapter.norms) defined(weight);
-  for (auto* t : {&adapter.soft_prompt, &adapter.prefix, &adapter.rule, &adapter.task_columns, &adapter.task_rows})
-    defined(*t);
-  for (auto& [site, d] : adapter.derived) {
-    for (auto* t :
-         {&d.magnitude, &d.input_gains, &d.output_gains, &d.down_left, &d.down_right, &d.up_left, &d.up_right})
-      defined(*t);
+  for (auto* t : {&adapter.soft_prompt, &adapter.prefix}) defined(*t);
+  for (auto& [place, tensors] : adapter.stored) {
+    for (auto& [key, t] : tensors) {
+      if (stored_key(key).trained) defined(t);
+    }
   }
-  auto& map = adapter.prefix_map;
-  for (auto* t : {&map.embedding, &map.in, &map.in_bias, &map.out, &map.out_bias}) defined(*t);
 }
 
 void for_each_tensor(const Adapter& adapter, const std::function<void(const at::Tensor&)>& visit) {

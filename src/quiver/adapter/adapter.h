@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An adapter: what was trained beside a frozen base model. LoRA factors attached to sites (Hu et al., 2021), in PEFT's
-// orientation and names; and other kinds: scales, biases, bottlenecks, weights of norms, vectors, keys and values
-// before the prompt.
+// orientation and names; and other parts: scales, biases, bottlenecks, weights of norms, vectors, keys and values
+// before the prompt. What an adapter may be applied by is traits.h's, how its kinds start and are kept kind.h's.
 #pragma once
 
 #include <cstdint>
@@ -35,19 +35,6 @@ struct LoraOptions {
   bool share_a = false;
 };
 
-/// Tensors of a site that its factors or extras are worked out from (derived.h). Undefined ones are not there.
-struct DerivedSite {
-  at::Tensor magnitude;                                 ///< DoRA: [out]
-  at::Tensor input_gains, output_gains;                 ///< VeRA: [R], [out]
-  at::Tensor down_left, down_right, up_left, up_right;  ///< Compacter: [n, in / n, r], [n, r, M / n], and of up alike
-};
-
-/// What a prefix P [m, E] is worked out from in training: embedding [m, D], a hidden layer [H, D], [H], [E, H], [E].
-struct PrefixMap {
-  at::Tensor embedding, in, in_bias, out, out_bias;
-  at::Tensor value() const;  ///< P
-};
-
 struct Adapter {
   LoraOptions options = {};
   /// By site name; every entry has both factors, float32 unless read otherwise.
@@ -58,30 +45,17 @@ struct Adapter {
   /// Keys and values that stand before the prompt in every layer (Li and Liang, 2021): [m, layers x 2 x K x d], by
   /// layer keys, then values, K heads of width d, keys as they are after rotation.
   at::Tensor prefix = {};
-  std::map<std::string, DerivedSite> derived = {};  ///< by site name
-  at::Tensor shared_a = {}, shared_b = {};          ///< VeRA: [R, widest in], [widest out, R]; not trained
-  at::Tensor rule = {};                             ///< Compacter: [n, n, n]
-  PrefixMap prefix_map = {};                        ///< in place of `prefix` while it is trained through a map
-  /// Multitask prompt tuning: what the soft prompt is multiplied by for each of K tasks, [K, m, r] and [K, r, D].
-  at::Tensor task_columns = {}, task_rows = {};
+  /// Tensors that the parts above are worked out from (derived.h), by place (a site; "": of the adapter as a whole), then
+  /// by the end of their keys in files: what a kind stores (kind.h).
+  std::map<std::string, std::map<std::string, at::Tensor>> stored = {};
   bool encoder_decoder = false;  ///< what it is for; of vectors alone nothing else tells
   std::int64_t parameters() const;
-  /// True where it is LoRA factors and nothing else: what merges, clusterings and prototypes are made of.
-  bool only_factors() const {
-    return extras.empty() && norms.empty() && derived.empty() && !soft_prompt.defined() && !prefix.defined() &&
-           !prefix_map.embedding.defined();
-  }
+  /// Undefined where it is not there.
+  at::Tensor stored_at(const std::string& place, const std::string& key) const;
 };
 
 /// PEFT's name of what the adapter's model does, by which PEFT chooses how it reads vectors: CAUSAL_LM or SEQ_2_SEQ_LM.
 std::string task_type(const Adapter& adapter);
-
-/// True where it is DoRA and nothing else: a magnitude for each pair of factors.
-bool is_dora(const Adapter& adapter);
-
-/// The adapter with one pair of task_columns and task_rows, the mean of each over its tasks; as it is where it has
-/// none.
-Adapter for_new_task(Adapter adapter);
 
 /// Calls visit(tensor) for every tensor of the adapter that is trained, in an order that its names alone decide.
 void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit);

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "quiver/adapter/derived.h"
+#include "quiver/adapter/kinds.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 
@@ -60,6 +61,8 @@ Bank Bank::empty_copy() const {
   out.names_.clear();
   out.sites_.assign(sites_.size(), {});
   out.touched_.assign(sites_.size(), false);
+  out.traits_.clear();
+  out.kinds_.clear();
   out.norms_.clear();
   out.soft_prompts_.clear();
   out.prefixes_.clear();
@@ -100,6 +103,7 @@ std::int64_t Bank::add(const std::string& name, const Adapter& adapter) {
     if (trained) live_[number] = adapter;
   }
   names_.push_back(name);
+  kinds_.push_back(kinds_of(adapter));
   return size() - 1;
 }
 
@@ -145,6 +149,8 @@ void Bank::put(std::size_t number, const std::string& name, const Adapter& adapt
     site.experts.resize(std::max(number + 1, site.experts.size()));
     site.experts[number] = std::move(own[i]);
   }
+  traits_.resize(std::max(number + 1, traits_.size()));
+  traits_[number] = traits_of(adapter);
   touches_norms_ = touches_norms_ || !norms.empty();
   norms_.resize(std::max(number + 1, norms_.size()));
   norms_[number] = std::move(norms);
@@ -187,6 +193,56 @@ at::Tensor Bank::norm(std::int64_t expert, std::int64_t norm) const {
   const auto& own = norms_[static_cast<std::size_t>(expert)];
   const auto found = own.find(norm);
   return found == own.end() ? at::Tensor() : found->second;
+}
+
+bool Bank::touches(std::int64_t site, std::int64_t expert) const {
+  const auto& bank = sites_[static_cast<std::size_t>(site)];
+  const auto e = static_cast<std::size_t>(expert);
+  return bank.experts[e].a.defined() || (e < bank.extras.size() && !bank.extras[e].empty());
+}
+
+void Bank::require(const Honours& honours) const {
+  bool factors = size() == 0;
+  for (std::int64_t e = 0; e < size(); ++e) {
+    const auto& name = names_[static_cast<std::size_t>(e)];
+    adapter::require(name, kinds(e), traits(e), honours);
+    if (!honours.by_factors || !traits(e).has(Trait::low_rank)) continue;
+    factors = true;
+    for (std::int64_t s = 0; s < static_cast<std::int64_t>(sites_.size()); ++s) {
+      QUIVER_CHECK(!touches(s, e) || site(s).experts[static_cast<std::size_t>(e)].a.defined(), unsupported, honours.who,
+                   "expert '{}' ({}) has something at {} but no low-rank factors there, by which this chooses; apply it "
+                   "alone, with --route expert:{}, or leave it out with --experts",
+                   name, fmt::join(kinds(e), ", "), model_sites()[static_cast<std::size_t>(s)].name, name);
+    }
+  }
+  QUIVER_CHECK(!honours.by_factors || factors, unsupported, honours.who,
+               "none of the {} experts ('{}' is {}) has low-rank factors, by which this chooses; try --route auto or "
+               "phatgoose",
+               size(), names_.front(), fmt::join(kinds_.front(), ", "));
+}
+
+Adapter Bank::expert(std::int64_t expert) const {
+  Adapter out;
+  const auto e = static_cast<std::size_t>(expert);
+  std::int64_t rank = 0;
+  for (std::size_t s = 0; s < sites_.size(); ++s) {
+    const auto& name = model_sites()[s].name;
+    const auto& site = sites_[s];
+    if (site.experts[e].a.defined()) {
+      out.sites[name] = site.experts[e];
+      rank = std::max(rank, site.experts[e].a.size(0));
+    }
+    if (e < site.extras.size() && !site.extras[e].empty()) out.extras[name] = site.extras[e];
+  }
+  if (rank > 0) out.options.rank = rank;
+  out.options.alpha = static_cast<double>(out.options.rank);
+  for (const auto& [norm, weight] : norms_[e]) out.norms[model_.norms()[static_cast<std::size_t>(norm)].name] = weight;
+  out.encoder_decoder = model_.config().encoder_decoder();
+  if (prefixes_[e].defined()) out.prefix = prefixes_[e].flatten(1);
+  const auto& soft = soft_prompts_[e];
+  const auto places = prefixes_[e].defined() && !out.encoder_decoder ? prefixes_[e].size(0) : 0;
+  if (soft.defined() && soft.size(0) > places) out.soft_prompt = soft.narrow(0, places, soft.size(0) - places);
+  return out;
 }
 
 std::int64_t Bank::number(const std::string& name) const {

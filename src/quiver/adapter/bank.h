@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
+#include "quiver/adapter/traits.h"
 #include "quiver/model/model.h"
 
 namespace quiver::adapter {
@@ -33,9 +34,19 @@ class Bank {
   const std::vector<std::string>& names() const { return names_; }
   /// The number of an expert. Throws Error{usage} with the nearest name.
   std::int64_t number(const std::string& name) const;
+  /// What the expert is made of as it is applied, and its kinds by name.
+  Traits traits(std::int64_t expert) const { return traits_[static_cast<std::size_t>(expert)]; }
+  const std::set<std::string>& kinds(std::int64_t expert) const { return kinds_[static_cast<std::size_t>(expert)]; }
+  /// Throws Error{unsupported} naming the first expert that has what is not honoured.
+  void require(const Honours& honours) const;
+  /// The expert as it is applied; handles, not copies.
+  Adapter expert(std::int64_t expert) const;
+
   const ops::BankSite& site(std::int64_t site) const { return sites_[static_cast<std::size_t>(site)]; }
   /// True where some expert touches the site.
   bool touches(std::int64_t site) const { return touched_[static_cast<std::size_t>(site)]; }
+  /// True where the expert does, by factors, scales, a bias or a bottleneck.
+  bool touches(std::int64_t site, std::int64_t expert) const;
   const std::vector<model::Site>& model_sites() const { return model_.sites(); }
   /// The expert's weight of a norm, [D]; undefined where it keeps the base model's.
   at::Tensor norm(std::int64_t expert, std::int64_t norm) const;
@@ -67,6 +78,8 @@ class Bank {
   std::vector<std::string> names_;
   std::vector<ops::BankSite> sites_;
   std::vector<bool> touched_;
+  std::vector<Traits> traits_;                ///< by expert
+  std::vector<std::set<std::string>> kinds_;  ///< by expert
   std::vector<std::map<std::int64_t, at::Tensor>> norms_;  ///< by expert, then norm
   std::vector<at::Tensor> soft_prompts_, prefixes_;        ///< by expert
   std::vector<std::int64_t> block_start_;                  ///< by site

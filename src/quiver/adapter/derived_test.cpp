@@ -16,7 +16,7 @@ class Dora : public testing::Test {
  protected:
   Dora() {
     adapter_.sites["q"] = {a_, b_, 1.5};
-    adapter_.derived["q"].magnitude = magnitude_;
+    adapter_.stored["q"][".lora_magnitude_vector"] = magnitude_;
   }
   /// The site under the adapter as it is applied: scale, then bias, of the base model's output with the factors'.
   at::Tensor output() const {
@@ -49,8 +49,8 @@ TEST_F(Dora, ComesBeforeTheAdaptersOwnScaleAndBias) {
 TEST_F(Dora, NeedsItsFactorsAndAKnownSite) {
   adapter_.sites.clear();
   EXPECT_THROW(applied(adapter_, sites_, "test"), Error);
-  adapter_.derived["k"] = adapter_.derived["q"];
-  adapter_.derived.erase("q");
+  adapter_.stored["k"] = adapter_.stored["q"];
+  adapter_.stored.erase("q");
   EXPECT_THROW(applied(adapter_, sites_, "test"), Error);
 }
 

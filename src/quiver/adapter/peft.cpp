@@ -3,8 +3,11 @@
 
 #include <fmt/ranges.h>
 
-#include "quiver/adapter/other_kinds.h"
+#include <algorithm>
+
+#include "quiver/adapter/kind.h"
 #include "quiver/adapter/peft_config.h"
+#include "quiver/adapter/quiver_files.h"
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
 #include "quiver/tensor_io/safetensors.h"
@@ -13,15 +16,12 @@
 namespace quiver::adapter {
 namespace {
 
-constexpr std::string_view kPrefix = "base_model.model.";
 constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight", kMagnitude = ".lora_magnitude_vector";
-constexpr const char* kWeightsFile = "adapter_model.safetensors";
 constexpr const char* kPickledFile = "adapter_model.bin";
-constexpr const char* kConfigFile = "adapter_config.json";
 
 /// The module path of a key, without wrappers that training tools leave in it.
-std::string module_of(std::string key, std::string_view suffix) {
-  key = key.substr(kPrefix.size(), key.size() - kPrefix.size() - suffix.size());
+std::string bare_module(std::string key, std::string_view suffix) {
+  key = key.substr(kKeyPrefix.size(), key.size() - kKeyPrefix.size() - suffix.size());
   constexpr std::string_view kWrapper = "_orig_mod.";
   for (std::size_t at; (at = key.find(kWrapper)) != std::string::npos;) key.erase(at, kWrapper.size());
   return key;
@@ -39,7 +39,7 @@ void check_pair(const std::string& site, const ops::LoraFactors& f, const PeftCo
 
 /// What a tensor is by the end of its key; empty where it is nothing known.
 std::string_view ending_of(const std::string& key, bool dora) {
-  if (!key.starts_with(kPrefix)) return "";
+  if (!key.starts_with(kKeyPrefix)) return "";
   if (key.ends_with(kA)) return kA;
   if (key.ends_with(kB)) return kB;
   return dora && key.ends_with(kMagnitude) ? kMagnitude : "";
@@ -60,16 +60,16 @@ Adapter read_peft(const fs::path& folder) {
   Adapter adapter{config.options, {}};
   for (const auto& [key, info] : file->tensors()) {
     const auto ending = ending_of(key, config.dora);
-    QUIVER_CHECK(!ending.empty() && key.size() > kPrefix.size() + ending.size(), unsupported, where,
-                 "tensor '{}' is not {}MODULE{} or {}{}", key, kPrefix, kA, kB,
+    QUIVER_CHECK(!ending.empty() && key.size() > kKeyPrefix.size() + ending.size(), unsupported, where,
+                 "tensor '{}' is not {}MODULE{} or {}{}", key, kKeyPrefix, kA, kB,
                  config.dora ? ", or its magnitude" : "");
-    const auto module = module_of(key, ending);
+    const auto module = bare_module(key, ending);
     auto tensor = file->load(key);
     QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", key,
                  info.stored_dtype);
     auto& place = ending == kA   ? adapter.sites[module].a
                   : ending == kB ? adapter.sites[module].b
-                                 : adapter.derived[module].magnitude;
+                                 : adapter.stored[module][std::string(kMagnitude)];
     QUIVER_CHECK(!place.defined(), format, where, "site '{}' has two tensors for {}", module, ending.substr(1));
     place = tensor.to(at::kFloat);
   }
@@ -77,24 +77,39 @@ Adapter read_peft(const fs::path& folder) {
   for (auto& [site, factors] : adapter.sites) {
     check_pair(site, factors, config, where);
     factors.scale = config.scale_of(site);
-    QUIVER_CHECK(!config.dora || adapter.derived.contains(site), format, where,
+    QUIVER_CHECK(!config.dora || adapter.stored.contains(site), format, where,
                  "site '{}' has no {}, which 'use_dora' asks for", site, kMagnitude.substr(1));
   }
-  QUIVER_CHECK(adapter.derived.size() == (config.dora ? adapter.sites.size() : 0), format, where,
-               "magnitudes at {} sites, factors at {}", adapter.derived.size(), adapter.sites.size());
+  QUIVER_CHECK(adapter.stored.size() == (config.dora ? adapter.sites.size() : 0), format, where,
+               "magnitudes at {} sites, factors at {}", adapter.stored.size(), adapter.sites.size());
   return adapter;
 }
 
+namespace {
+
+/// True of what PEFT has as LORA: factors alone, or DoRA with a magnitude for each pair.
+bool is_peft_lora(const Adapter& adapter) {
+  const auto kinds = kinds_of(adapter);
+  if (kinds != std::set<std::string>{"dora"}) return kinds.empty() || kinds == std::set<std::string>{"lora"};
+  return adapter.stored.size() == adapter.sites.size() &&
+         std::all_of(adapter.stored.begin(), adapter.stored.end(),
+                     [&](const auto& entry) { return adapter.sites.contains(entry.first); });
+}
+
+}  // namespace
+
 void write_peft(const fs::path& folder, const Adapter& adapter, const std::string& base_model) {
-  if (!adapter.only_factors() && !is_dora(adapter)) return write_other_kind(folder, adapter, base_model);
+  if (!is_peft_lora(adapter)) return write_other_kind(folder, adapter, base_model);
   std::map<std::string, at::Tensor> tensors;
   for (const auto& [site, f] : adapter.sites) {
-    const auto key = std::string(kPrefix) + site;
+    const auto key = std::string(kKeyPrefix) + site;
     tensors[key + std::string(kA)] = f.a.detach().to(at::kFloat).contiguous();
     tensors[key + std::string(kB)] = f.b.detach().to(at::kFloat).contiguous();
   }
-  for (const auto& [site, own] : adapter.derived)
-    tensors[std::string(kPrefix) + site + std::string(kMagnitude)] = own.magnitude.detach().to(at::kFloat).contiguous();
+  for (const auto& [site, stored] : adapter.stored) {
+    for (const auto& [key, t] : stored)
+      tensors[std::string(kKeyPrefix) + site + key] = t.detach().to(at::kFloat).contiguous();
+  }
   tensor_io::write_safetensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
   write_file_atomically(folder / kConfigFile, write_peft_config(adapter, base_model));
 }
@@ -106,6 +121,22 @@ void add_tensor(const std::string& what, const at::Tensor& t, Sha256& hash) {
   hash.add(fmt::format("{} [{}]\n", what, fmt::join(t.sizes(), ",")));
   const auto bytes = t.detach().to(at::kFloat).contiguous();
   hash.add(bytes.const_data_ptr<float>(), static_cast<std::size_t>(bytes.numel()) * sizeof(float));
+}
+
+/// Of each site what kinds store there, then what they store of the adapter as a whole, in the order of their table.
+void add_stored(const Adapter& adapter, Sha256& hash) {
+  const auto add = [&](const std::string& place, bool of_site) {
+    for (const auto& kind : kind_table()) {
+      for (const auto& key : kind.stored) {
+        if (key.of_site == of_site)
+          add_tensor((of_site ? place + " " : "") + key.label, adapter.stored_at(place, key.key), hash);
+      }
+    }
+  };
+  for (const auto& [place, tensors] : adapter.stored) {
+    if (!place.empty()) add(place, true);
+  }
+  add("", false);
 }
 
 void add_other_kinds(const Adapter& adapter, Sha256& hash) {
@@ -123,16 +154,7 @@ void add_other_kinds(const Adapter& adapter, Sha256& hash) {
   for (const auto& [norm, weight] : adapter.norms) add_tensor(norm, weight, hash);
   add_tensor("soft prompt", adapter.soft_prompt, hash);
   add_tensor("prefix", adapter.prefix, hash);
-  for (const auto& [site, d] : adapter.derived) {
-    add_tensor(site + " magnitude", d.magnitude, hash);
-    for (const auto& t : {d.input_gains, d.output_gains}) add_tensor(site + " gain", t, hash);
-    for (const auto& t : {d.down_left, d.down_right, d.up_left, d.up_right}) add_tensor(site + " product", t, hash);
-  }
-  for (const auto& t : {adapter.shared_a, adapter.shared_b}) add_tensor("shared", t, hash);
-  add_tensor("rule", adapter.rule, hash);
-  for (const auto& t : {adapter.task_columns, adapter.task_rows}) add_tensor("task", t, hash);
-  const auto& map = adapter.prefix_map;
-  for (const auto& t : {map.embedding, map.in, map.in_bias, map.out, map.out_bias}) add_tensor("prefix map", t, hash);
+  add_stored(adapter, hash);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 //
 // Reading is fail-closed: the tensors are the authority for sites and ranks, each must be half of a pair, each pair
 // must agree with what the configuration says of its rank, and every configuration key with a meaning that is not
-// implemented is an error that names it. Adapters of other kinds are other_kinds.h's. Keys are `base_model.model.` +
+// implemented is an error that names it. Adapters of other kinds are quiver_files.h's. Keys are `base_model.model.` +
 // Hugging Face module path + `.lora_A.weight` /
 // `.lora_B.weight`.
 #pragma once

@@ -200,7 +200,7 @@ std::string write_peft_config(const Adapter& adapter, const std::string& base_mo
       {"init_lora_weights", true},
       {"modules_to_save", nullptr},
   };
-  if (is_dora(adapter)) config["use_dora"] = true;
+  if (!adapter.stored.empty()) config["use_dora"] = true;
   return config.dump(2) + "\n";
 }
 

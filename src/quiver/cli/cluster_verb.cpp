@@ -35,6 +35,8 @@ std::vector<at::Tensor> prototypes_of(const Options& o, const library::Library& 
   wanted.experts = names;
   const auto loaded = load_model_only(model);
   const auto experts = load_experts(wanted, loaded, progress);
+  for (std::int64_t e = 0; e < experts.bank->size(); ++e)
+    clustering::require_comparable(experts.names()[static_cast<std::size_t>(e)], experts.bank->expert(e));
   const auto table = routing::library_prototypes(library, *experts.bank, progress);
   std::vector<at::Tensor> out;
   for (std::size_t s = 0; s < table.sites(); ++s) out.push_back(table.site(static_cast<std::int64_t>(s)));
@@ -132,7 +134,10 @@ void find_nearest(Options& o, const library::Library& library) {
       inputs.texts.resize(names.size());
       break;
     default:
-      for (const auto& name : all) adapters.push_back(library.load(name));
+      for (const auto& name : all) {
+        adapters.push_back(library.load(name));
+        clustering::require_comparable(name, adapters.back());
+      }
       for (const auto& adapter : adapters) inputs.experts.push_back(&adapter);
       inputs.experts.pop_back();
       inputs.query = &adapters.back();

@@ -35,13 +35,16 @@ at::Tensor logits_of(const model::Model& model, const routing::Router& router, c
                      const std::vector<std::int32_t>* answer) {
   model::RowCache cache;
   const auto choose = router.start({request});
-  const auto prompt = model::pack({{request.prompt, answer ? &cache : nullptr, true}});
+  const auto vectors = choose.soft_prompt(0);
+  const auto prompt = model::pack({{request.prompt, answer ? &cache : nullptr, true, vectors}});
   auto experts = choose(prompt, {0});
   auto hidden = model.forward(prompt, experts.get());
   if (answer) {
     const auto batch = model::pack({{*answer, &cache, false}}, model::Part::answer);
     experts = choose(batch, {0});
     hidden = model.forward(batch, experts.get());
+  } else if (vectors.defined()) {
+    hidden = hidden.narrow(0, vectors.size(0), static_cast<std::int64_t>(request.prompt.size()));
   }
   return model.logits(hidden);
 }

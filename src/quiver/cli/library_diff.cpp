@@ -20,7 +20,7 @@ void diff_experts(const LibraryOptions& o) {
   const auto first = library.load(o.arguments[0]), second = library.load(o.arguments[1]);
   evaluation::TextTable table{
       {"site", "norm of " + o.arguments[0], "norm of " + o.arguments[1], "cosine", "input angle", "output angle"}, {}};
-  for (const auto& d : clustering::differences(first, second)) {
+  for (const auto& d : clustering::differences(first, second, {o.arguments[0], o.arguments[1]})) {
     table.rows.push_back({{d.site},
                           {number(d.norm_a, 4)},
                           {number(d.norm_b, 4)},

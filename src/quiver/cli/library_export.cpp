@@ -42,6 +42,7 @@ void check_output(const LibraryOptions& o) {
 void export_experts(const LibraryOptions& o) {
   const auto library = library::Library::open(o.library);
   const auto format = library::collection_format_of_name(o.format);
+  QUIVER_CHECK(format != CollectionFormat::pemt, unsupported, "--format pemt", "export writes peft or mttl");
   const auto names = chosen_experts(library, o);
   check_output(o);
   const bool alone = o.arguments.size() == 1 && names.size() == 1 && format != CollectionFormat::mttl;

@@ -63,9 +63,10 @@ fs::path base_folder(const Options& o, const library::Library& library) {
   return path;
 }
 
+/// name: of the result, for errors.
 void write_output(const Options& o, const library::Library& library, const fs::path& base,
-                  const adapter::Adapter& merged) {
-  if (o.into_base) return merging::fold_into_base(base, merged, o.output);
+                  const adapter::Adapter& merged, const std::string& name) {
+  if (o.into_base) return merging::fold_into_base(base, merged, o.output, name);
   write_folder_atomically(o.output,
                           [&](const fs::path& folder) { adapter::write_peft(folder, merged, library.base_model()); });
 }
@@ -98,10 +99,10 @@ void run(const Options& o) {
   std::vector<adapter::Adapter> adapters;
   for (const auto& expert : experts) adapters.push_back(library.load(expert));
   TerminalProgress progress;
-  merging::MergeInput input{{}, o.weights, &progress};
+  merging::MergeInput input{{}, o.weights, &progress, experts};
   for (const auto& adapter : adapters) input.experts.push_back(&adapter);
   const auto merged = merging::merge(o.method, input, options);
-  if (!o.output.empty()) write_output(o, library, base, merged);
+  if (!o.output.empty()) write_output(o, library, base, merged, experts.size() == 1 ? experts[0] : o.method);
   if (!o.name.empty()) save_expert(o, library, experts, merged);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   const auto output = o.output.empty() ? library.expert_folder(o.name).string() : o.output;

@@ -22,7 +22,7 @@ Learned learn_attempt(const TargetRun& run, const routing::RouteSpec& settings, 
 
 Learned learn_mpt(const TargetRun& run, const routing::RouteSpec&, const Target& target, Progress& progress) {
   auto kind = run.options.kind;
-  kind.kinds = {adapter::Kind::mpt};
+  kind.kinds = {"mpt"};
   kind.tasks = static_cast<std::int64_t>(target.tasks.size());
   Learned out;
   auto prompts = adapter::make_adapter(run.loaded.model, run.options.lora, kind, run.options.seed);

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "quiver/adapter/other_kinds.h"
+#include "quiver/adapter/task_prompts.h"
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
@@ -74,10 +74,13 @@ void declare_kinds(CLI::App& app, Options& o) {
 
 void choose_kinds(Options& o) {
   o.train.kind.kinds.clear();
-  for (const auto& name : o.kinds) o.train.kind.kinds.insert(adapter::kind_of_name(name));
+  for (const auto& name : o.kinds) {
+    adapter::check_kind_name(name);
+    o.train.kind.kinds.insert(name);
+  }
   if (o.method == "pemt-source") {
     // PEMT's first stage: low-rank factors at the second feed-forward map, and a prompt.
-    o.train.kind.kinds = {adapter::Kind::lora, adapter::Kind::prompt};
+    o.train.kind.kinds = {"lora", "prompt"};
   }
   o.train.kind.nonlinearity = adapter::nonlinearity_of_name(o.nonlinearity, "--nonlinearity");
   const bool experts = o.method == "lora" || o.method == "pemt-source" || o.method == "adamix" || o.method == "moa";

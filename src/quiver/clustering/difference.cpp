@@ -13,6 +13,7 @@
 #include <numbers>
 #include <set>
 
+#include "quiver/adapter/traits.h"
 #include "quiver/base/error.h"
 
 namespace quiver::clustering {
@@ -61,7 +62,12 @@ SiteDifference compare(const std::string& site, const ops::LoraFactors& a, const
 
 }  // namespace
 
-std::vector<SiteDifference> differences(const adapter::Adapter& a, const adapter::Adapter& b) {
+std::vector<SiteDifference> differences(const adapter::Adapter& a, const adapter::Adapter& b,
+                                        const std::pair<std::string, std::string>& names) {
+  const adapter::Honours honours{"library diff", {adapter::Trait::low_rank}, false,
+                                 "what low-rank factors do is compared, and nothing else"};
+  adapter::require(names.first, a, honours);
+  adapter::require(names.second, b, honours);
   std::set<std::string> sites;
   for (const auto* adapter : {&a, &b}) {
     for (const auto& [site, factors] : adapter->sites) sites.insert(site);

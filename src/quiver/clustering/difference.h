@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
@@ -23,7 +24,8 @@ struct SiteDifference {
 };
 
 /// All sites of either expert, by name; where one of them has norm 0, cosine and angles are NaN. Throws Error{mismatch}
-/// where a site's dimensions differ.
-std::vector<SiteDifference> differences(const adapter::Adapter& a, const adapter::Adapter& b);
+/// where a site's dimensions differ, Error{unsupported} where one is more than low-rank factors.
+std::vector<SiteDifference> differences(const adapter::Adapter& a, const adapter::Adapter& b,
+                                        const std::pair<std::string, std::string>& names = {"the first", "the second"});
 
 }  // namespace quiver::clustering

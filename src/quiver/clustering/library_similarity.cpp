@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "quiver/adapter/traits.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 
@@ -14,8 +15,7 @@ at::Tensor factor_similarity(const library::Library& library, const std::vector<
   std::vector<adapter::Adapter> adapters;
   for (const auto& name : names) {
     adapters.push_back(library.load(name));
-    QUIVER_CHECK(!adapters.back().sites.empty(), unsupported, "expert " + name,
-                 "it has no low-rank factors, by which experts are compared");
+    require_comparable(name, adapters.back());
   }
   std::vector<const adapter::Adapter*> pointers;
   for (const auto& adapter : adapters) pointers.push_back(&adapter);
@@ -23,6 +23,12 @@ at::Tensor factor_similarity(const library::Library& library, const std::vector<
 }
 
 }  // namespace
+
+void require_comparable(const std::string& name, const adapter::Adapter& adapter) {
+  adapter::require(name, adapter,
+                   {"cluster", {adapter::Trait::low_rank}, false,
+                    "experts are compared by their factors; leave it out with --experts, or compare by --embedding text"});
+}
 
 std::vector<std::string> task_texts(const library::Library& library, const std::vector<std::string>& names) {
   std::vector<std::string> out;

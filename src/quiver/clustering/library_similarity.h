@@ -24,6 +24,9 @@ struct Descriptions {
 /// The names of each expert's tasks (its own name where it has none), their '_', '-' and '.' as spaces.
 std::vector<std::string> task_texts(const library::Library& library, const std::vector<std::string>& names);
 
+/// Throws Error{unsupported} where an expert is more than low-rank factors, by which experts are compared.
+void require_comparable(const std::string& name, const adapter::Adapter& adapter);
+
 /// float64 [N, N] in the order of the names. `progress` may be null.
 at::Tensor library_similarity(const library::Library& library, const std::vector<std::string>& names,
                               const EmbeddingOptions& options, const Descriptions& descriptions = {},

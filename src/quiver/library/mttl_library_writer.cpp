@@ -7,6 +7,7 @@
 #include <regex>
 #include <set>
 
+#include "quiver/adapter/traits.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/library/mttl_library.h"
@@ -102,6 +103,10 @@ json training_of(const ExpertInfo& info, const std::string& base_model) {
 
 std::string write_mttl_expert(const fs::path& folder, const ExpertInfo& info, const adapter::Adapter& adapter,
                               const std::string& base_model) {
+  adapter::require(info.name, adapter,
+                   {"--format mttl", {adapter::Trait::low_rank}, false,
+                    "MTTL keeps low-rank factors; export it with --format peft"});
+  QUIVER_CHECK(!adapter.sites.empty(), unsupported, "--format mttl", "expert '{}' touches no site", info.name);
   auto name = info.name;
   std::replace(name.begin(), name.end(), '.', '_');
   QUIVER_CHECK(!fs::exists(folder / (name + ".meta")), usage, "expert " + info.name,

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "quiver/adapter/traits.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/merging/entrywise.h"
@@ -140,12 +141,12 @@ adapter::Adapter merge(const std::string& method, const MergeInput& input, const
   const auto where = "merge " + method;
   QUIVER_CHECK(!input.experts.empty(), usage, where, "no experts to merge");
   check_ranges(options, where);
-  const MergeInput weighted{input.experts, weights_of(input, entry.help), input.progress};
+  const MergeInput weighted{input.experts, weights_of(input, entry.help), input.progress, input.names};
   if (input.experts.size() == 1 && weighted.weights[0] == 1.0 && options.lambda == 1.0 && options.rank == 0)
     return *input.experts[0];
-  for (const auto* expert : input.experts)
-    QUIVER_CHECK(expert->only_factors(), unsupported, where,
-                 "an expert has scales, biases, bottlenecks, norms or a prompt; low-rank factors alone can be merged");
+  for (std::size_t e = 0; e < input.experts.size(); ++e)
+    adapter::require(e < input.names.size() ? input.names[e] : fmt::format("{}", e), *input.experts[e],
+                     {where, {adapter::Trait::low_rank}});
   auto resolved = options;
   if (!resolved.density) resolved.density = entry.density;
   return entry.merge(weighted, resolved);

@@ -30,6 +30,7 @@ struct MergeInput {
   /// Told of every site that is done (for repair: of every expert); null: nobody. Sites are merged in parallel, so it
   /// is called from several threads, though never from two at once.
   Progress* progress = nullptr;
+  std::vector<std::string> names = {};  ///< of the experts, for errors; empty: their numbers
 };
 
 /// A method reads the options that its table entry names and no others.
@@ -78,7 +79,8 @@ struct MergeOptions {
 MergeOptions merge_options(const std::string& method, const std::vector<std::pair<std::string, std::string>>& settings);
 
 /// Throws Error{usage} on an unknown method (naming the nearest), no experts, wrong numbers of experts or weights or an
-/// option out of range, and Error{mismatch} where a site has different widths in two experts.
+/// option out of range, Error{unsupported} where experts that are more than low-rank factors are to be merged, and
+/// Error{mismatch} where a site has different widths in two experts.
 adapter::Adapter merge(const std::string& method, const MergeInput& input, const MergeOptions& options);
 
 struct MethodHelp {

@@ -53,9 +53,10 @@ struct SiteUse {
 /// keep their own dtype. Throws Error{mismatch} where shapes or expert numbers do not fit.
 at::Tensor apply_experts(const at::Tensor& x, at::Tensor y, const std::vector<SiteUse>& sites);
 
-/// x as the base model's map reads it: scaled where experts scale a site's input. Throws Error{unsupported} where sites
-/// share x and one of them alone is to be scaled.
-at::Tensor scaled_input(const at::Tensor& x, const std::vector<SiteUse>& sites);
+/// True where experts scale what some site reads, so that sites that share x do not read the same.
+bool scale_inputs(const std::vector<SiteUse>& sites);
+/// x as one site reads it: scaled where experts scale its input.
+at::Tensor scaled_input(const at::Tensor& x, const SiteUse& site);
 
 /// y after the extras of the sites' experts (site_extras.h), by plain differentiable calls, out of place.
 at::Tensor apply_extras(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites);

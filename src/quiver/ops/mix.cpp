@@ -125,6 +125,11 @@ Selection select(const at::Tensor& scores, std::int64_t k, const TopK& options) 
                            {end - begin, experts, k, 1.0f / static_cast<float>(options.temperature)},
                            out.experts.data() + begin * k, out.weights.data() + begin * k);
   });
+  for (std::size_t i = 0; i < out.experts.size(); ++i) {
+    const auto token = static_cast<std::int64_t>(i) / k;
+    if (out.experts[i] >= 0 && !(values[token * experts + out.experts[i]] > -std::numeric_limits<float>::infinity()))
+      out.experts[i] = -1;
+  }
   if (options.p < 1.0) keep_share(out, k, options.p);
   if (options.share_of_all) share_among_all(out, k, scores, options.temperature);
   return out;
@@ -163,9 +168,12 @@ Mix differentiable(const Selection& chosen, const at::Tensor& scores, const TopK
   for (std::size_t i = 0; i < chosen.experts.size(); ++i) {
     if (chosen.experts[i] >= 0) marks[static_cast<std::int64_t>(i) / k * scores.size(1) + chosen.experts[i]] = true;
   }
-  const auto scaled = scores / options.temperature;
+  // A token without any has no weights rather than those of a softmax over nothing.
+  const auto none = kept.any(1, true).logical_not();
+  const auto scaled = (scores / options.temperature).masked_fill(none, 0.0);
   if (options.share_of_all) return mix_of_dense(scaled.softmax(1) * kept);
-  return mix_of_dense(scaled.masked_fill(kept.logical_not(), -std::numeric_limits<float>::infinity()).softmax(1));
+  const auto left_out = kept.logical_not().logical_and(none.logical_not());
+  return mix_of_dense(scaled.masked_fill(left_out, -std::numeric_limits<float>::infinity()).softmax(1) * kept);
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ struct TopK {
 };
 
 /// The k best scores of each token with softmax weights over those kept (selection first, then softmax). Ties go to the
-/// lower expert number. scores: float32 [T, E]. Gradients reach the scores where they require one; else a kernel
+/// lower expert number. A score of minus infinity is never kept: a token may have fewer pairs, or none. scores: float32 [T, E]. Gradients reach the scores where they require one; else a kernel
 /// selects.
 Mix top_k_mix(const at::Tensor& scores, const TopK& options);
 

@@ -125,19 +125,26 @@ at::Tensor apply_extras(const at::Tensor& x, const at::Tensor& y, const std::vec
   return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
 }
 
-at::Tensor scaled_input(const at::Tensor& x, const std::vector<SiteUse>& sites) {
-  if (!has_extras(sites)) return x;
-  for (const auto& site : sites) {
-    if (site.bank->extras.empty()) continue;
-    const auto scale = mixed(site, x, x, [&](const SiteExtras& e, const at::Tensor& own, const at::Tensor&) {
-      return e.input_scale.defined() ? own * (e.input_scale - 1.0).to(x.scalar_type()) : at::Tensor();
-    });
-    if (!scale.defined()) continue;
-    QUIVER_CHECK(sites.size() == 1, unsupported, "experts",
-                 "an input scale at one of {} maps that share their input; scale their outputs", sites.size());
-    return x + scale;
-  }
-  return x;
+namespace {
+
+bool scales_input(const SiteUse& site) {
+  return !site.bank->extras.empty() && std::any_of(site.mix->groups.begin(), site.mix->groups.end(), [&](const auto& g) {
+    return site.bank->extras[static_cast<std::size_t>(g.expert)].input_scale.defined();
+  });
+}
+
+}  // namespace
+
+bool scale_inputs(const std::vector<SiteUse>& sites) {
+  return std::any_of(sites.begin(), sites.end(), scales_input);
+}
+
+at::Tensor scaled_input(const at::Tensor& x, const SiteUse& site) {
+  if (!scales_input(site)) return x;
+  const auto scale = mixed(site, x, x, [&](const SiteExtras& e, const at::Tensor& rows, const at::Tensor&) {
+    return e.input_scale.defined() ? rows * (e.input_scale - 1.0).to(x.scalar_type()) : at::Tensor();
+  });
+  return x + scale;
 }
 
 }  // namespace quiver::ops

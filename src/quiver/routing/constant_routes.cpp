@@ -24,7 +24,9 @@ std::unique_ptr<Router> make_mix(const RouteSpec& spec, const RouterInputs& inpu
   Pairs pairs;
   for (const auto& [name, value] : spec.options) {
     if (name == "combine") continue;
-    pairs.emplace_back(inputs.bank->number(name), static_cast<float>(spec.number(name, 0.0)));
+    const auto weight = static_cast<float>(spec.number(name, 0.0));
+    const auto number = inputs.bank->number(name);
+    if (weight != 0.0f) pairs.emplace_back(number, weight);
   }
   return std::make_unique<ConstantRouter>(inputs.bank, pairs, combine_of(spec));
 }

@@ -8,22 +8,12 @@
 namespace quiver::routing {
 namespace {
 
-/// An expert of the bank as an adapter again; its factors are shared, not copied.
-adapter::Adapter adapter_of(const adapter::Bank& bank, std::int64_t expert) {
-  adapter::Adapter out;
-  for (std::size_t s = 0; s < bank.model_sites().size(); ++s) {
-    const auto& factors = bank.site(static_cast<std::int64_t>(s)).experts[static_cast<std::size_t>(expert)];
-    if (factors.a.defined()) out.sites[bank.model_sites()[s].name] = factors;
-  }
-  return out;
-}
-
 std::unique_ptr<Router> make_merge(const RouteSpec& spec, const RouterInputs& inputs) {
   QUIVER_CHECK(!spec.argument.empty(), usage, "--route " + spec.text, "expected merge:METHOD,key=value,...");
   QUIVER_CHECK(inputs.bank->size() > 0, usage, "--route " + spec.text, "the library has no experts");
   std::vector<adapter::Adapter> adapters;
-  for (std::int64_t e = 0; e < inputs.bank->size(); ++e) adapters.push_back(adapter_of(*inputs.bank, e));
-  merging::MergeInput input{{}, {}, inputs.progress};
+  for (std::int64_t e = 0; e < inputs.bank->size(); ++e) adapters.push_back(inputs.bank->expert(e));
+  merging::MergeInput input{{}, {}, inputs.progress, inputs.bank->names()};
   for (const auto& adapter : adapters) input.experts.push_back(&adapter);
   auto bank = std::make_shared<adapter::Bank>(inputs.bank->empty_copy());
   bank->add("merged", merging::merge(spec.argument, input, merging::merge_options(spec.argument, spec.options)));

@@ -4,7 +4,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "quiver/base/error.h"
@@ -125,9 +128,12 @@ std::vector<at::Tensor> soft_prompts(const adapter::Bank& bank,
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     for (const auto& [expert, weight] : pairs[i]) {
       if (!bank.reads_before_prompt(expert)) continue;
-      QUIVER_CHECK(pairs[i].size() == 1, unsupported, "expert " + bank.names()[static_cast<std::size_t>(expert)],
-                   "its vectors before the prompt cannot be mixed with {} other experts; route to one",
-                   pairs[i].size() - 1);
+      constexpr float kRounding = 1e-3f;
+      const auto& name = bank.names()[static_cast<std::size_t>(expert)];
+      QUIVER_CHECK(pairs[i].size() == 1 && std::abs(weight - 1.0f) < kRounding, unsupported, "expert " + name,
+                   "what it has before the prompt ({}) is read whole and by itself, came a weight of {:.3g} beside {} "
+                   "other experts; use --route expert:{}, or leave it out with --experts",
+                   fmt::join(bank.kinds(expert), ", "), weight, pairs[i].size() - 1, name);
       out[i] = bank.soft_prompt(expert);
       any = true;
     }

@@ -68,7 +68,7 @@ std::unique_ptr<model::ExpertSource> bind_rows(std::shared_ptr<const adapter::Ba
                                                ops::Combine combine = ops::Combine::outputs);
 
 /// The vectors that each row's prompt begins with under its pairs; empty where no expert has any. Throws
-/// Error{unsupported} where an expert that has some is mixed with others.
+/// Error{unsupported} where an expert that has some is mixed with others or has another weight than 1.
 std::vector<at::Tensor> soft_prompts(const adapter::Bank& bank,
                                      const std::vector<std::vector<ops::ExpertWeight>>& pairs);
 

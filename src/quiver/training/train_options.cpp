@@ -62,9 +62,7 @@ nlohmann::json to_json(const data::JoinOptions& j) {
 }
 
 nlohmann::json to_json(const adapter::KindOptions& k) {
-  nlohmann::json kinds = nlohmann::json::array();
-  for (const auto kind : k.kinds) kinds.push_back(adapter::kind_name(kind));
-  nlohmann::json out{{"kinds", kinds},
+  nlohmann::json out{{"kinds", k.kinds},
                      {"width", k.width},
                      {"nonlinearity", static_cast<int>(k.nonlinearity)},
                      {"scale", k.scale},
@@ -72,7 +70,7 @@ nlohmann::json to_json(const adapter::KindOptions& k) {
                      {"prefix_hidden", k.prefix_hidden},
                      {"products", k.products},
                      {"targets", k.targets}};
-  if (k.kinds.contains(adapter::Kind::mpt)) out["prompt_rank"] = k.prompt_rank;
+  if (k.kinds.contains("mpt")) out["prompt_rank"] = k.prompt_rank;
   return out;
 }
 

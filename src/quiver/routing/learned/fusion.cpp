@@ -6,11 +6,9 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
-#include <algorithm>
 #include <array>
 
 #include "quiver/base/error.h"
-#include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
 namespace {
@@ -21,10 +19,6 @@ constexpr std::array<std::pair<const char*, at::Tensor FusionSite::*>, 5> kTenso
      {".key.weight", &FusionSite::key},
      {".key.bias", &FusionSite::key_bias},
      {".value.weight", &FusionSite::value}}};
-
-bool touches(const ops::BankSite& site, std::size_t expert) {
-  return site.experts[expert].a.defined() || (!site.extras.empty() && !site.extras[expert].empty());
-}
 
 /// What an expert adds to y, in the order of ops/site_extras.h; not as a difference, which would lose digits.
 at::Tensor added(const ops::LoraFactors& f, const ops::SiteExtras& extras, const at::Tensor& x, const at::Tensor& y) {
@@ -62,7 +56,7 @@ class FusionSource : public model::ExpertSource {
     const auto& site = bank_->site(number);
     std::vector<at::Tensor> out;
     for (std::size_t e = 0; e < site.experts.size(); ++e) {
-      if (touches(site, e))
+      if (bank_->touches(number, static_cast<std::int64_t>(e)))
         out.push_back(added(site.experts[e], site.extras.empty() ? ops::SiteExtras{} : site.extras[e], x, y));
     }
     return at::stack(out, 0);
@@ -75,15 +69,8 @@ class FusionSource : public model::ExpertSource {
 }  // namespace
 
 void check_fusable(const adapter::Bank& bank) {
-  check_site_experts(bank, "fusion");
-  QUIVER_CHECK(!bank.touches_norms(), unsupported, "route fusion", "an expert has weights of norms");
-  for (std::size_t s = 0; s < bank.model_sites().size(); ++s) {
-    const auto& extras = bank.site(static_cast<std::int64_t>(s)).extras;
-    const bool scaled =
-        std::any_of(extras.begin(), extras.end(), [](const auto& e) { return e.input_scale.defined(); });
-    QUIVER_CHECK(!scaled, unsupported, "route fusion", "an expert scales the input of {}; fusion adds outputs",
-                 bank.model_sites()[s].name);
-  }
+  // It adds outputs.
+  bank.require({"route fusion", adapter::kAtSites.without({adapter::Trait::input_scale})});
 }
 
 at::Tensor fused(const at::Tensor& y, const at::Tensor& outputs, const FusionSite& site, double temperature) {

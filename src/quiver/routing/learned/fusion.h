@@ -25,7 +25,7 @@ struct Fusion {
   double temperature = 1.0;
 };
 
-/// Throws Error{unsupported} where an expert has a prompt, a prefix, norms, or a bottleneck beside a whole block.
+/// Throws Error{unsupported} where an expert has more than factors, scales of outputs, biases and bottlenecks at sites.
 void check_fusable(const adapter::Bank& bank);
 
 /// z of states y [T, out] and outputs e_i [n, T, out]. Differentiable.

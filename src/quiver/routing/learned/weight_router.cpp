@@ -53,7 +53,7 @@ at::Tensor weights_of(const PlaceWeights& weights) {
 
 WeightRouter::WeightRouter(std::shared_ptr<const adapter::Bank> bank, PlaceWeights weights, ops::Combine combine)
     : bank_(std::move(bank)), weights_(std::move(weights)), combine_(combine) {
-  check_site_experts(*bank_, "weights");
+  bank_->require({"a route by place", adapter::kAtSites});
   const auto rows = places(bank_->model_sites(), weights_.granularity);
   QUIVER_CHECK(
       weights_.values.dim() == 2 && weights_.values.size(0) == rows && weights_.values.size(1) == bank_->size(),

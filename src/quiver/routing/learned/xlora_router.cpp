@@ -50,7 +50,7 @@ model::PackedBatch first_pass(const model::PackedBatch& batch, const std::vector
 
 XLoraRouter::XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, XLoraNetwork network)
     : bank_(std::move(bank)), model_(model), network_(std::move(network)) {
-  check_site_experts(*bank_, "xlora");
+  bank_->require({"route xlora", adapter::kAtSites});
   for (std::size_t s = 0; s < model.sites().size(); ++s)
     touched_.push_back(bank_->touches(static_cast<std::int64_t>(s)) ? places_++ : -1);
   const auto expected = bank_->size() * (network_.per_site ? places_ : 1);

@@ -172,8 +172,7 @@ PlaceStates moa_features(const model::Model& model, const std::shared_ptr<const 
 MoaRouter::MoaRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, MoaShape shape,
                      Classifiers classifiers, MoaOptions options)
     : bank_(std::move(bank)), model_(model), shape_(shape), classifiers_(std::move(classifiers)), options_(options) {
-  check_site_experts(*bank_, "moa");
-  QUIVER_CHECK(!bank_->touches_norms(), unsupported, "route moa", "an expert has weights of norms");
+  bank_->require({"route moa", adapter::kAtSites});
   for (const auto& [place, classifier] : classifiers_)
     QUIVER_CHECK(classifier.biases.back().size(0) == bank_->size(), mismatch, "router",
                  "a classifier of {} experts for a bank of {}", classifier.biases.back().size(0), bank_->size());

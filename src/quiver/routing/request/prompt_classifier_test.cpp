@@ -102,8 +102,9 @@ TEST_F(PromptRouterExperts, WithVectorsBeforeThePromptAreAloneOrAway) {
   vectors.soft_prompt = at::zeros({3, model_.config().hidden});
   experts->add("vectors", vectors);
   using Pairs = std::vector<ops::ExpertWeight>;
-  EXPECT_EQ(that_mix({{2, 0.5f}}, *experts), (Pairs{{2, 0.5f}}));
-  EXPECT_EQ(that_mix({{0, 0.25f}, {2, 0.5f}}, *experts), (Pairs{{2, 0.75f}}));
+  EXPECT_EQ(that_mix({{2, 0.5f}}, *experts), (Pairs{{2, 1.0f}})) << "vectors are read whole or not at all";
+  EXPECT_EQ(that_mix({{2, 0.4f}}, *experts), Pairs{});
+  EXPECT_EQ(that_mix({{0, 0.25f}, {2, 0.5f}}, *experts), (Pairs{{2, 1.0f}}));
   const auto others = that_mix({{0, 0.5f}, {1, 0.25f}, {2, 0.25f}}, *experts);
   ASSERT_EQ(others.size(), 2u);
   EXPECT_NEAR(others[0].second, 2.0 / 3, 1e-6);

@@ -54,13 +54,15 @@ std::vector<ops::ExpertWeight> pairs_of_distances(const std::vector<double>& squ
 }
 
 std::vector<ops::ExpertWeight> that_mix(std::vector<ops::ExpertWeight> pairs, const adapter::Bank& bank) {
+  constexpr float kWhole = 0.5f;  // vectors are read whole or not at all
   const auto alone = [&](const ops::ExpertWeight& pair) { return bank.reads_before_prompt(pair.first); };
-  if (pairs.size() < 2 || std::none_of(pairs.begin(), pairs.end(), alone)) return pairs;
+  if (std::none_of(pairs.begin(), pairs.end(), alone)) return pairs;
   float all = 0.0f, kept = 0.0f;
   for (const auto& pair : pairs) all += pair.second;
   const auto first =
       *std::max_element(pairs.begin(), pairs.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (alone(first)) return {{first.first, all}};
+  if (alone(first) && all < kWhole) return {};
+  if (alone(first)) return {{first.first, 1.0f}};
   std::erase_if(pairs, alone);
   for (const auto& pair : pairs) kept += pair.second;
   for (auto& pair : pairs) pair.second *= all / kept;

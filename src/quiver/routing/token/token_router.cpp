@@ -107,16 +107,18 @@ class TokenSource : public model::ExpertSource {
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
     std::vector<ops::SiteUse> uses;
-    const auto touched = [&](const auto& s) { return router_.bank_->touches(s.site); };
-    if (std::none_of(sites.begin(), sites.end(), touched)) return uses;
+    const auto any = [&](const auto& s) { return router_.any_[static_cast<std::size_t>(s.site)]; };
+    if (std::none_of(sites.begin(), sites.end(), any)) return uses;
     const auto& o = router_.options_;
     const auto experts = router_.bank_->size();
     const double temperature = o.temperature > 0 ? o.temperature : std::sqrt(static_cast<double>(x.size(1)));
     const auto scores = router_.scores_->at(sites, x);
     for (std::size_t i = 0; i < sites.size(); ++i) {
       const auto& s = sites[i];
-      if (!touched(s)) continue;
-      const auto own = without_absent(scores.narrow(1, static_cast<std::int64_t>(i) * experts, experts), s.site);
+      if (!any(s)) continue;
+      auto own = scores.narrow(1, static_cast<std::int64_t>(i) * experts, experts);
+      const auto& absent = router_.absent_[static_cast<std::size_t>(s.site)];
+      if (absent.defined()) own = own.masked_fill(absent, -std::numeric_limits<float>::infinity());
       auto mix = ops::top_k_mix(own, {o.top_k, temperature, o.top_p, o.share_of_all});
       uses.push_back(use_of(*router_.bank_, s, std::move(mix), o.combine));
     }
@@ -124,18 +126,6 @@ class TokenSource : public model::ExpertSource {
   }
 
  private:
-  /// Experts that do not touch the site never win a place.
-  at::Tensor without_absent(const at::Tensor& scores, std::int64_t site) const {
-    const auto& experts = router_.bank_->site(site).experts;
-    at::Tensor out = scores;
-    for (std::size_t e = 0; e < experts.size(); ++e) {
-      if (experts[e].a.defined()) continue;
-      if (out.is_same(scores)) out = scores.clone();
-      out.select(1, static_cast<std::int64_t>(e)).fill_(-std::numeric_limits<float>::infinity());
-    }
-    return out;
-  }
-
   const TokenRouter& router_;
 };
 
@@ -143,7 +133,20 @@ TokenRouter::TokenRouter(std::shared_ptr<const adapter::Bank> bank, std::shared_
                          TokenMixOptions options)
     : bank_(std::move(bank)), scores_(std::move(scores)), options_(options) {
   QUIVER_CHECK(bank_->size() > 0, usage, "--route", "the library has no experts");
-  check_site_experts(*bank_, "by token");
+  bank_->require({options_.by_factors ? "a route by the experts' factors" : "a route by token", adapter::kAtSites,
+                  options_.by_factors});
+  for (std::int64_t s = 0; s < static_cast<std::int64_t>(bank_->model_sites().size()); ++s) {
+    auto absent = at::zeros({bank_->size()}, at::kBool);
+    std::int64_t count = 0;
+    for (std::int64_t e = 0; e < bank_->size(); ++e) {
+      const bool there = options_.by_factors ? bank_->site(s).experts[static_cast<std::size_t>(e)].a.defined()
+                                             : bank_->touches(s, e);
+      absent.data_ptr<bool>()[e] = !there;
+      count += there;
+    }
+    any_.push_back(count > 0);
+    absent_.push_back(count < bank_->size() ? absent : at::Tensor());
+  }
 }
 
 std::unique_ptr<model::ExpertSource> TokenRouter::bind(const model::PackedBatch&) const {

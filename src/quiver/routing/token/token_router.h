@@ -68,10 +68,15 @@ struct TokenMixOptions {
   double temperature = 1.0;   ///< scores are divided by it; 0: by sqrt(in)
   bool share_of_all = false;  ///< weights from a softmax over all experts, not over those kept
   ops::Combine combine = ops::Combine::outputs;
+  /// The scores come from the experts' low-rank factors: at a site only experts that have some are chosen.
+  bool by_factors = false;
 };
 
+/// Mixes all that an expert has at a site. An expert that has nothing there is never chosen, and where none has, the base
+/// model's output stands.
 class TokenRouter : public StatelessRouter {
  public:
+  /// Throws Error{unsupported} where an expert has what no choice by token can apply.
   TokenRouter(std::shared_ptr<const adapter::Bank> bank, std::shared_ptr<const TokenScores> scores,
               TokenMixOptions options);
   std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch) const override;
@@ -81,6 +86,8 @@ class TokenRouter : public StatelessRouter {
   std::shared_ptr<const adapter::Bank> bank_;
   std::shared_ptr<const TokenScores> scores_;
   TokenMixOptions options_;
+  std::vector<at::Tensor> absent_;  ///< by site: bool [E], the experts that are not chosen there; undefined: none
+  std::vector<bool> any_;           ///< by site: whether an expert can be chosen
 };
 
 /// x with the norm asked for, float32.

@@ -3,6 +3,8 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linalg_svd.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
@@ -101,6 +103,92 @@ TEST_F(TokenScoresOf, GeneralKnowledgeIsTakenAwayExactly) {
     EXPECT_LT((dense(*less, s, 2) - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
     EXPECT_FALSE(less->site(s).experts[1].a.defined());
   }
+}
+
+/// Scores that are given: expert e's is e everywhere.
+class Given : public TokenScores {
+ public:
+  explicit Given(std::vector<float> scores) : scores_(std::move(scores)) {}
+  at::Tensor at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) const override {
+    const auto one = at::tensor(scores_, at::kFloat);
+    return one.repeat({x.size(0), static_cast<std::int64_t>(sites.size())});
+  }
+
+ private:
+  std::vector<float> scores_;
+};
+
+TEST_F(TokenScoresOf, ScalesAndBiasesAreMixedByTheirWeightsAndAbsentExpertsByNone) {
+  auto experts = bank({2});
+  adapter::Adapter scales, biases;
+  scales.extras[model_.sites()[0].name].output_scale = at::ones({model_.sites()[0].out}) * 2.0;
+  biases.extras[model_.sites()[1].name].bias = at::ones({model_.sites()[1].out});
+  experts->add("scales", scales);
+  experts->add("biases", biases);
+  const TokenRouter router(experts, std::make_shared<Given>(std::vector<float>{1.0f, 3.0f, 9.0f}), {.top_k = 0});
+  const auto uses = router.bind({})->at(first_sites(), at::randn({4, 32}));
+  ASSERT_EQ(uses.size(), 3u);
+  const double one = std::exp(1.0), three = std::exp(3.0), nine = std::exp(9.0);
+  const std::vector<std::vector<double>> expected{
+      {one / (one + three), three / (one + three), 0.0}, {one / (one + nine), 0.0, nine / (one + nine)}, {1.0, 0.0, 0.0}};
+  for (std::size_t s = 0; s < 3; ++s) {
+    const auto weights = ops::dense_weights(*uses[s].mix, 3);
+    for (std::int64_t e = 0; e < 3; ++e)
+      EXPECT_NEAR(weights[3][e].item<double>(), expected[s][static_cast<std::size_t>(e)], 1e-5) << s << " " << e;
+  }
+}
+
+TEST_F(TokenScoresOf, ChoicesByFactorsNeverTakeAnExpertWithoutAnyAndRefuseHalfOfOne) {
+  auto experts = std::make_shared<adapter::Bank>(model_);
+  adapter::LoraOptions options;
+  options.targets = {"q_proj"};
+  const auto factors = adapter::make_lora(model_, options, 1);
+  adapter::Adapter biases;
+  for (const auto& site : model_.sites()) biases.extras[site.name].bias = at::ones({site.out});
+  experts->add("factors", factors);
+  experts->add("biases", biases);
+  const auto scores = std::make_shared<Given>(std::vector<float>{1.0f, 5.0f, 5.0f});
+  const TokenRouter router(experts, scores, {.by_factors = true});
+  const auto uses = router.bind({})->at(first_sites(), at::randn({4, 32}));
+  ASSERT_EQ(uses.size(), 1u) << "k and v have no factors: the base model's output stands there";
+  EXPECT_TRUE(at::equal(ops::dense_weights(*uses[0].mix, 2), at::tensor({1.0f, 0.0f}).repeat({4, 1})));
+  auto both = factors;
+  both.extras = biases.extras;
+  experts->add("both", both);
+  EXPECT_THROW(TokenRouter(experts, scores, {.by_factors = true}), Error) << "its biases at v would be lost";
+  auto none = std::make_shared<adapter::Bank>(model_);
+  none->add("biases", biases);
+  EXPECT_THROW(TokenRouter(none, scores, {.by_factors = true}), Error);
+}
+
+TEST_F(TokenScoresOf, WhatNoChoiceByTokenCanApplyIsRefusedByName) {
+  adapter::Adapter norms, vectors;
+  norms.norms[model_.norms()[0].name] = at::ones({32});
+  vectors.soft_prompt = at::ones({2, 32});
+  for (const auto& expert : {norms, vectors}) {
+    auto experts = bank({2});
+    experts->add("odd", expert);
+    try {
+      const TokenRouter router(experts, std::make_shared<Given>(std::vector<float>{1.0f, 2.0f}), {});
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::unsupported);
+      EXPECT_NE(std::string(error.what()).find("'odd'"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST_F(TokenScoresOf, GeneralKnowledgeLeavesWhatIsNotFactors) {
+  auto experts = bank({2, 2});
+  auto both = experts->expert(0);
+  both.extras[model_.sites()[3].name].bias = at::ones({model_.sites()[3].out});
+  experts->add("both", both);
+  const auto less = without_general_knowledge(*experts, 1, 0.5);
+  EXPECT_TRUE(less->site(3).extras.at(2).bias.equal(both.extras.at(model_.sites()[3].name).bias));
+  EXPECT_THROW(without_general_knowledge(*experts, 2, 0.5), Error) << "a bias cannot be taken away";
+  both.extras[model_.sites()[3].name].output_scale = at::ones({model_.sites()[3].out});
+  experts->add("scaled", both);
+  EXPECT_THROW(without_general_knowledge(*experts, 1, 0.5), Error);
 }
 
 TEST_F(TokenScoresOf, ATrainedTableGetsTheGradientOfItsScores) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/base/error.h"
+#include "quiver/base/strings.h"
 #include "quiver/routing/token/directions.h"
 #include "quiver/routing/token/expert_rows.h"
 #include "quiver/routing/token/general_knowledge.h"
@@ -17,6 +18,7 @@ struct Defaults {
   std::int64_t top_k = 3;
   double temperature = 1.0;  ///< 0: sqrt
   const char *combine = "outputs", *input_norm = "none", *prototype_norm = "none", *score = "abs";
+  bool by_factors = true;  ///< the scores come from the experts' factors, not from data of theirs
 };
 
 const std::vector<std::string> kMixOptions{"top_k", "top_p", "temperature", "combine", "share_of_all"};
@@ -38,6 +40,7 @@ TokenMixOptions mix_options(const RouteSpec& spec, const Defaults& defaults) {
                "temperature={}, expected a positive number or sqrt", out.temperature);
   out.share_of_all = spec.flag("share_of_all", false);
   out.combine = combine_of(spec, defaults.combine);
+  out.by_factors = defaults.by_factors;
   return out;
 }
 
@@ -54,6 +57,18 @@ void check_any(const RouteSpec& spec, const RouterInputs& inputs) {
   QUIVER_CHECK(inputs.bank->size() > 0, usage, "--route " + spec.text, "the library has no experts");
 }
 
+/// Experts without factors have no score where these are what scores come from.
+void say_who_is_never_chosen(const RouteSpec& spec, const RouterInputs& inputs) {
+  std::vector<std::string> names;
+  for (std::int64_t e = 0; e < inputs.bank->size(); ++e) {
+    if (!inputs.bank->traits(e).has(adapter::Trait::low_rank))
+      names.push_back(inputs.bank->names()[static_cast<std::size_t>(e)]);
+  }
+  if (names.empty() || !inputs.progress) return;
+  inputs.progress->say(fmt::format("--route {} chooses by low-rank factors and never chooses experts without any: {}",
+                                   spec.name, join(names, ", ")));
+}
+
 std::unique_ptr<Router> routed_by(const RouteSpec& spec, std::shared_ptr<const adapter::Bank> bank, SiteTable table,
                                   const Defaults& defaults) {
   const auto experts = bank->size();
@@ -65,6 +80,7 @@ std::unique_ptr<Router> make_arrow(const RouteSpec& spec, const RouterInputs& in
   spec.check_options(with_mix_options({"input_norm", "prototype_norm", "score", "centred", "scale", "directions", "tie",
                                        "general", "general_weight", "search", "groups", "probes"}));
   check_any(spec, inputs);
+  say_who_is_never_chosen(spec, inputs);
   auto bank = inputs.bank;
   if (const auto general = spec.find("general"))
     bank = without_general_knowledge(*bank, bank->number(*general), spec.number("general_weight", 1.0));
@@ -93,6 +109,7 @@ std::unique_ptr<Router> make_arrow(const RouteSpec& spec, const RouterInputs& in
 std::unique_ptr<Router> make_spectr(const RouteSpec& spec, const RouterInputs& inputs) {
   spec.check_options(with_mix_options({"input_norm", "directions"}));
   check_any(spec, inputs);
+  say_who_is_never_chosen(spec, inputs);
   DirectionOptions directions;
   directions.count = count_of(spec, "directions", 0);
   directions.length = DirectionOptions::Length::gain;
@@ -117,13 +134,23 @@ std::unique_ptr<Router> from_prepared(const RouteSpec& spec, const RouterInputs&
 std::unique_ptr<Router> make_average_activation(const RouteSpec& spec, const RouterInputs& inputs) {
   return from_prepared(
       spec, inputs,
-      {.top_k = 0, .temperature = 0.0, .combine = "factors", .prototype_norm = "unit", .score = "signed"});
+      {.top_k = 0,
+       .temperature = 0.0,
+       .combine = "factors",
+       .prototype_norm = "unit",
+       .score = "signed",
+       .by_factors = false});
 }
 
 std::unique_ptr<Router> make_phatgoose(const RouteSpec& spec, const RouterInputs& inputs) {
   return from_prepared(
       spec, inputs,
-      {.top_k = 2, .temperature = 0.0, .input_norm = "layer", .prototype_norm = "layer", .score = "signed"});
+      {.top_k = 2,
+       .temperature = 0.0,
+       .input_norm = "layer",
+       .prototype_norm = "layer",
+       .score = "signed",
+       .by_factors = false});
 }
 
 constexpr const char* kMixHelp = ":top_k=N|all,top_p=P,temperature=T|sqrt,combine=outputs|factors";

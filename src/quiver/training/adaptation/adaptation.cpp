@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "quiver/adapter/task_prompts.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/strings.h"
@@ -39,7 +40,12 @@ Adapted tune(const Regime& r, const adapter::Adapter& start, std::string note = 
 
 Adapted from_scratch(const Regime& r) { return tune(r, r.fresh()); }
 
-Adapted from_shared(const Regime& r) { return tune(r, r.inputs.library->load(r.options.start), r.options.start); }
+/// Goes on from an expert of the library, of any kind.
+Adapted from_expert(const Regime& r, const std::string& name) {
+  return tune(r, adapter::for_new_task(r.inputs.library->load(name)), name);
+}
+
+Adapted from_shared(const Regime& r) { return from_expert(r, r.options.start); }
 
 /// The mean of the factors of experts of these numbers.
 adapter::Adapter mean_of(const Regime& r, const std::vector<std::int64_t>& numbers) {
@@ -64,7 +70,7 @@ Adapted from_retrieved_mean(const Regime& r) {
   if (options.kind != clustering::Retriever::random) {
     query = tuned(r.inputs, r.fresh(), r.examples, r.options.train);
     inputs.query = &query;
-    for (const auto& name : r.inputs.bank->names()) adapters.push_back(r.inputs.library->load(name));
+    for (std::int64_t e = 0; e < r.experts(); ++e) adapters.push_back(r.inputs.bank->expert(e));
     for (const auto& adapter : adapters) inputs.experts.push_back(&adapter);
   }
   std::vector<std::int64_t> numbers;
@@ -86,8 +92,7 @@ Adapted from_nearest(const Regime& r) {
     if (loss < least) best = e;
     least = std::min(least, loss);
   }
-  const auto& name = r.inputs.bank->names()[static_cast<std::size_t>(best)];
-  return tune(r, r.inputs.library->load(name), name);
+  return from_expert(r, r.inputs.bank->names()[static_cast<std::size_t>(best)]);
 }
 
 Adapted from_arrow(const Regime& r) {
@@ -165,22 +170,33 @@ Adapted poly_random(const Regime& r) {
       r, routing::make_skills(r.inputs.model, like.lora, like.options, {r.examples.name}, r.options.train.seed), true);
 }
 
+/// What a regime makes of the bank's experts.
+enum class Draws {
+  nothing,  ///< or one expert as it is
+  factors,  ///< an adapter out of their low-rank factors
+};
+
 struct Entry {
   RegimeHelp help;
   Adapted (*run)(const Regime&);
+  Draws draws = Draws::nothing;
 };
 
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> table{
       {{"private", "a fresh LoRA"}, from_scratch},
       {{"shared", "go on from the expert named by --start"}, from_shared},
-      {{"library-mean", "go on from the mean of all experts' factors"}, from_library_mean},
-      {{"library-mean-retrieved", "go on from the mean of the experts that --retriever finds"}, from_retrieved_mean},
+      {{"library-mean", "go on from the mean of all experts' factors"}, from_library_mean, Draws::factors},
+      {{"library-mean-retrieved", "go on from the mean of the experts that --retriever finds"},
+       from_retrieved_mean,
+       Draws::factors},
       {{"nearest", "go on from the expert with the least loss on the examples"}, from_nearest},
-      {{"arrow-init", "go on from the merge of the experts by Arrow's mean weights on the examples"}, from_arrow},
-      {{"selector", "weights per site over the experts, which stay as they are"}, selector},
-      {{"experts-and-selector", "the same, the experts trained too"}, experts_and_selector},
-      {{"lorahub", "one weight per expert, found without gradients"}, by_lorahub},
+      {{"arrow-init", "go on from the merge of the experts by Arrow's mean weights on the examples"},
+       from_arrow,
+       Draws::factors},
+      {{"selector", "weights per site over the experts, which stay as they are"}, selector, Draws::factors},
+      {{"experts-and-selector", "the same, the experts trained too"}, experts_and_selector, Draws::factors},
+      {{"lorahub", "one weight per expert, found without gradients"}, by_lorahub, Draws::factors},
       {{"poly", "a fresh selector over the skills named by --skills, both trained"}, poly},
       {{"poly-z", "the selector alone"}, poly_z},
       {{"poly-mu", "go on from the mean of the skills as one LoRA"}, poly_mu},
@@ -212,6 +228,7 @@ Adapted adapt(const AdaptInputs& inputs, const std::string& regime, const Expert
   for (const auto& entry : entries()) {
     names.push_back(entry.help.name);
     if (entry.help.name != regime) continue;
+    if (entry.draws == Draws::factors) inputs.bank->require({"regime " + regime, {adapter::Trait::low_rank}});
     const auto began = std::chrono::steady_clock::now();
     auto out = entry.run({inputs, examples, options});
     out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

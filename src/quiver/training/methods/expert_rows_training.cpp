@@ -17,6 +17,7 @@ routing::SiteTable average_activation(const model::Model& model, std::shared_ptr
                                       const AverageActivationOptions& options) {
   constexpr std::int64_t kPortion_tokens = 2048;
   const c10::AutoGradMode no_gradient(false);
+  bank->require({"prepare average-activation", adapter::kAtSites});
   QUIVER_CHECK(!rows.empty(), usage, "average-activation", "no rows for expert '{}'",
                bank->names()[static_cast<std::size_t>(expert)]);
   routing::SiteTable sums(model.sites(), 1);
@@ -46,6 +47,7 @@ routing::SiteTable average_activation(const model::Model& model, std::shared_ptr
 routing::SiteTable train_phatgoose_gates(const RoutedTraining& training, std::shared_ptr<const adapter::Bank> bank,
                                          std::int64_t expert, double learning_rate,
                                          const std::vector<RoutedRow>& rows) {
+  bank->require({"prepare phatgoose", adapter::kAtSites});
   routing::SiteTable gates(training.model.sites(), 1);
   std::vector<ParameterGroup> groups{{"gates", gates.flat().detach().set_requires_grad(true), learning_rate}};
   gates.set_flat(groups[0].values);

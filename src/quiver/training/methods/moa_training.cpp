@@ -141,8 +141,7 @@ RoutedResult train_moa(const RoutedTraining& t, std::vector<adapter::Adapter>& e
   Weights weights(experts, how, t.options.learning_rate);
   // Before an hour of training what the router would refuse after it.
   const auto bank = weights.bank(t.model);
-  routing::check_site_experts(*bank, "moa");
-  QUIVER_CHECK(!bank->touches_norms(), unsupported, "moa", "its experts have no weights of norms");
+  bank->require({"train --method moa", adapter::kAtSites, false, "choose another --kind"});
   Seen seen;
   at::Tensor domains;
   const auto row_of = [&](std::int64_t number) -> const RoutedRow& {

@@ -18,23 +18,6 @@ namespace {
 
 constexpr const char* kTarget = "target";
 
-/// Expert e of a bank as an adapter again; handles, not copies.
-adapter::Adapter expert_of(const model::Model& model, const adapter::Bank& bank, std::int64_t e) {
-  adapter::Adapter out;
-  const auto expert = static_cast<std::size_t>(e);
-  for (std::size_t s = 0; s < model.sites().size(); ++s) {
-    const auto& site = bank.site(static_cast<std::int64_t>(s));
-    const auto& name = model.sites()[s].name;
-    if (site.experts[expert].a.defined()) out.sites[name] = site.experts[expert];
-    if (!site.extras.empty() && !site.extras[expert].empty()) out.extras[name] = site.extras[expert];
-  }
-  for (std::size_t n = 0; n < model.norms().size(); ++n) {
-    const auto weight = bank.norm(e, static_cast<std::int64_t>(n));
-    if (weight.defined()) out.norms[model.norms()[n].name] = weight;
-  }
-  return out;
-}
-
 /// What is trained, apart from what it stands in.
 struct Target {
   at::Tensor prompt;
@@ -52,10 +35,10 @@ struct Target {
 class Assembly {
  public:
   Assembly(const model::Model& model, const routing::Pemt& pemt) : model_(model), pemt_(pemt) {
-    for (std::int64_t k = 0; k < pemt.sources(); ++k) sources_.push_back(expert_of(model, *pemt.bank, k));
+    for (std::int64_t k = 0; k < pemt.sources(); ++k) sources_.push_back(pemt.bank->expert(k));
   }
 
-  Target target() const { return {pemt_.prompt, pemt_.gates, expert_of(model_, *pemt_.bank, pemt_.sources())}; }
+  Target target() const { return {pemt_.prompt, pemt_.gates, pemt_.bank->expert(pemt_.sources())}; }
   routing::Pemt with(const Target& target) const {
     auto out = pemt_;
     auto bank = std::make_shared<adapter::Bank>(model_);
@@ -91,9 +74,10 @@ at::Tensor start_prompt(const model::Model& model, const PemtTraining& how, Rand
   return out;
 }
 
-bool applies(const adapter::Bank& bank, std::int64_t site, std::size_t expert) {
-  const auto& own = bank.site(site);
-  return own.experts[expert].a.defined() || (!own.extras.empty() && own.extras[expert].bottleneck.has_value());
+/// A source without its prompt, which the target's prompt attends to instead of reading it.
+adapter::Adapter at_sites_alone(adapter::Adapter source) {
+  source.soft_prompt = at::Tensor();
+  return source;
 }
 
 }  // namespace
@@ -104,18 +88,21 @@ routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources
   QUIVER_CHECK(count >= 1 && how.width >= 1 && how.prompt_tokens >= 1, usage, "pemt",
                "{} sources, bottlenecks of width {} and {} vectors, expected at least 1 of each", count, how.width,
                how.prompt_tokens);
+  sources.require({"train --method pemt", {adapter::Trait::low_rank, adapter::Trait::bottleneck, adapter::Trait::vectors},
+                   false, "choose other --set sources"});
   Random random(derive_seed(seed, 300000));
   routing::Pemt out;
   out.options = how.options;
   Target target;
   adapter::KindOptions kinds;
-  kinds.kinds = {adapter::Kind::bottleneck};
-  if (how.layer_norms) kinds.kinds.insert(adapter::Kind::norms);
+  kinds.kinds = {"bottleneck"};
+  if (how.layer_norms) kinds.kinds.insert("norms");
   kinds.width = how.width;
   for (std::size_t s = 0; s < model.sites().size(); ++s) {
     const auto& site = model.sites()[s];
     bool all = true;
-    for (std::size_t k = 0; k < count; ++k) all = all && applies(sources, static_cast<std::int64_t>(s), k);
+    for (std::size_t k = 0; k < count; ++k) 
+      all = all && sources.touches(static_cast<std::int64_t>(s), static_cast<std::int64_t>(k));
     if (!all) continue;
     kinds.targets.push_back(site.name);
     const bool reads_site = how.options.gate == routing::PemtOptions::Gate::prompt_mean &&
@@ -129,7 +116,7 @@ routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources
   auto bank = std::make_shared<adapter::Bank>(model);
   for (std::size_t k = 0; k < count; ++k) {
     const auto number = static_cast<std::int64_t>(k);
-    bank->add(sources.names()[k], expert_of(model, sources, number));
+    bank->add(sources.names()[k], at_sites_alone(sources.expert(number)));
     if (sources.soft_prompt(number).defined()) out.source_prompts.push_back(sources.soft_prompt(number));
   }
   bank->add(kTarget, target.adapter);

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "quiver/adapter/derived.h"
+#include "quiver/adapter/task_prompts.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 
@@ -43,10 +43,11 @@ std::span<const std::int32_t> text_of(const data::TokenRow& row) {
 }  // namespace
 
 routing::Attempt start_attempt(const adapter::Bank& sources, const AttemptTraining& how, std::uint64_t seed) {
+  sources.require({"train --method attempt", {adapter::Trait::vectors}, false, "choose other --set sources"});
   std::vector<at::Tensor> prompts;
   for (std::int64_t k = 0; k < sources.size(); ++k) {
     const auto& prompt = sources.soft_prompt(k);
-    QUIVER_CHECK(prompt.defined() && !sources.prefix(k).defined(), usage, "attempt", "source '{}' has no prompt",
+    QUIVER_CHECK(prompt.defined(), usage, "attempt", "source '{}' has no prompt",
                  sources.names()[static_cast<std::size_t>(k)]);
     QUIVER_CHECK(prompts.empty() || prompt.size(0) == prompts[0].size(0), usage, "attempt",
                  "source '{}' has {} vectors, the first one {}", sources.names()[static_cast<std::size_t>(k)],
@@ -108,13 +109,13 @@ RoutedResult train_task_prompts(const RoutedTraining& training, adapter::Adapter
                                 const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
   const double rate = training.options.learning_rate;
   std::vector<ParameterGroup> groups{group("prompt", prompts.soft_prompt, rate),
-                                     group("columns", prompts.task_columns, rate),
-                                     group("rows", prompts.task_rows, rate)};
+                                     group("columns", prompts.stored_at("", adapter::kTaskColumns), rate),
+                                     group("rows", prompts.stored_at("", adapter::kTaskRows), rate)};
   const auto now = [&] {
     auto out = prompts;
     out.soft_prompt = groups[0].values;
-    out.task_columns = groups[1].values;
-    out.task_rows = groups[2].values;
+    out.stored[""][adapter::kTaskColumns] = groups[1].values;
+    out.stored[""][adapter::kTaskRows] = groups[2].values;
     return out;
   };
   const StartLabels start = [&](const std::vector<std::int64_t>& labels) {

@@ -25,7 +25,7 @@ RoutedResult train_attempt(const RoutedTraining& training, routing::Attempt& att
                            const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
 
 /// Multitask prompt tuning's first stage without its teachers, as PEFT has it: one prompt for all tasks, and each
-/// task's factors (adapter::Kind::mpt), in place. A row's label is its task's number.
+/// task's factors (kind mpt), in place. A row's label is its task's number.
 RoutedResult train_task_prompts(const RoutedTraining& training, adapter::Adapter& prompts,
                                 const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
 
