@@ -133,7 +133,7 @@ TEST_P(TinyT5, AdapterEqualsPeftWithItsGradients) {
   }
   const auto bank = bank_of(adapter);
   const routing::ConstantRouter router(bank, {{0, 1.0f}}, ops::Combine::outputs);
-  const auto bind = router.start(std::vector<routing::Request>(3));
+  const auto bind = routing::bind_requests(router, std::vector<routing::Request>(3));
   const auto all = logits({0, 1, 2}, bind);
   for (std::size_t n = 0; n < 3; ++n) EXPECT_LT(distance(all[n], expected("adapter.logits", n)), kForward) << n;
 

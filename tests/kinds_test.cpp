@@ -300,14 +300,14 @@ TEST(NewAdapters, AnswersUnderAPrefixAreThoseOfWholePasses) {
   const c10::AutoGradMode no_gradient(false);
   const std::vector<Ids> prompts{{5, 9, 20, 11, 40, 7, 31}, {12, 3}};
   const routing::ConstantRouter router(bank, {{0, 1.0f}});
-  const auto bind = router.start({{"", prompts[0]}, {"", prompts[1]}});
+  const auto bind = routing::bind_requests(router, {{"", prompts[0]}, {"", prompts[1]}});
   std::vector<Ids> expected;
   for (const auto& prompt : prompts) {
     Ids answer;
     for (int n = 0; n < 6; ++n) {
       auto longer = answer;
       longer.push_back(2);  // the last predicts nothing
-      const auto pass = model::answer_pass(model, {{prompt, longer}}, router.start({{"", prompt}}));
+      const auto pass = model::answer_pass(model, {{prompt, longer}}, routing::bind_requests(router, {{"", prompt}}));
       answer.push_back(model.logits(pass.hidden.narrow(0, n, 1)).argmax().item<std::int32_t>());
     }
     expected.push_back(answer);
@@ -319,9 +319,9 @@ TEST(NewAdapters, AnswersUnderAPrefixAreThoseOfWholePasses) {
   const auto without = model::generate(model, prompts, options, {});
   EXPECT_NE(without, expected);
   const auto beam = model::beam_search(model, prompts[0], {.beams = 1, .max_new_tokens = 6, .stop_tokens = {}},
-                                       router.start({{"", prompts[0]}}));
+                                       routing::bind_requests(router, {{"", prompts[0]}}));
   EXPECT_EQ(beam.at(0).ids, expected[0]);
-  EXPECT_THROW(routing::ConstantRouter(bank, {{0, 0.5f}, {1, 0.5f}}).start({{"", prompts[0]}}), Error);
+  EXPECT_THROW(routing::ConstantRouter(bank, {{0, 0.5f}, {1, 0.5f}}).sessions()->open({{"", prompts[0]}}), Error);
   EXPECT_THROW(routing::check_site_experts(*bank, "arrow"), Error);
 }
 

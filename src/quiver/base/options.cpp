@@ -324,6 +324,13 @@ std::string command_line_name(const std::string& option) {
   return out;
 }
 
+void check_ranges(const OptionSet& set) {
+  for (const auto& option : set.options()) {
+    if (option.type != Option::Type::integer && option.type != Option::Type::number) continue;
+    if (!option.range.contains(option.json().get<double>())) refuse(option, option.text(), command_line_name(option.name));
+  }
+}
+
 void refuse_unread(const OptionSet& set, const std::vector<std::string>& read, const std::string& who,
                    const std::function<std::vector<std::string>(const std::string& option)>& readers) {
   for (const auto& name : set.given()) {

@@ -132,6 +132,9 @@ std::vector<std::string> split_outside_brackets(const std::string& text);
 /// `--learning-rate`.
 std::string command_line_name(const std::string& option);
 
+/// Throws Error{usage} naming the first number that is out of its range: for structs that were filled in code.
+void check_ranges(const OptionSet& set);
+
 /// Throws Error{usage} naming the first option that was given and is not among `read`: `who` does not read it, and
 /// `readers` (may be empty) of its name are who does.
 void refuse_unread(const OptionSet& set, const std::vector<std::string>& read, const std::string& who,

@@ -36,7 +36,7 @@ double decode_speed(const model::Model& model, const BenchOptions& o, const rout
   Clock::time_point first, last;
   std::int64_t count = 0;
   model::BindExperts bind;
-  if (router) bind = router->start({routing::Request{}});
+  if (router) bind = routing::bind_requests(*router, {routing::Request{}});
   model::generate(model, {random_ids(model, o.length, 0)}, options, bind, [&](std::size_t, std::int32_t) {
     (count++ == 0 ? first : last) = Clock::now();
     return true;

@@ -28,7 +28,7 @@ void search(const Options& o, const LoadedModel& loaded, const routing::Router& 
   const auto ids = tokenizer.encode(prompt, {true, true});
   QUIVER_CHECK(!ids.empty(), usage, "--prompt", "the prompt is empty");
   const model::BeamOptions options{o.beams, o.generation.model.max_new_tokens, o.length_penalty, tokenizer.eos_ids()};
-  const auto best = model::beam_search(loaded.model, ids, options, router.start({{o.route.task, ids}})).at(0);
+  const auto best = model::beam_search(loaded.model, ids, options, routing::bind_requests(router, {{o.route.task, ids}})).at(0);
   const auto text = tokenizer.decode(best.ids, {true});
   if (o.json) {
     print_json({{"text", text}, {"ids", best.ids}, {"score", best.score}});

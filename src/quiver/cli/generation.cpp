@@ -89,7 +89,7 @@ Answer generate_streamed(const LoadedModel& loaded, const routing::Router& route
   StopWatch watch(o.stop, print);
   bool stopped = false;
   const auto answers =
-      model::generate(loaded.model, {ids}, options, router.start({{task, ids}}), [&](std::size_t, std::int32_t token) {
+      model::generate(loaded.model, {ids}, options, routing::bind_requests(router, {{task, ids}}), [&](std::size_t, std::int32_t token) {
         stopped = !watch.push(decoder.push(token));
         return !stopped;
       });

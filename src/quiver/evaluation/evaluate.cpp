@@ -13,6 +13,7 @@
 #include "quiver/evaluation/metrics.h"
 #include "quiver/evaluation/routing_accuracy.h"
 #include "quiver/evaluation/task_metrics.h"
+#include "quiver/model/generate.h"
 
 namespace quiver::evaluation {
 namespace {
@@ -95,7 +96,7 @@ class TaskRun {
   model::BindExperts start(const std::vector<Ids>& prompts) const {
     std::vector<routing::Request> requests;
     for (const auto& ids : prompts) requests.push_back({task_.name, ids});
-    return router_.start(requests);
+    return routing::bind_requests(router_, requests);
   }
 
   void score(std::size_t begin, std::size_t end) {
