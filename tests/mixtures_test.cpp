@@ -118,7 +118,8 @@ TEST_F(Mixtures, AttemptLearnsIsKeptAndRoutes) {
   std::vector<routing::Request> requests;
   for (const auto& row : rows_) requests.push_back({"", {row.row.ids[0]}});
   const routing::AttemptRouter router(model_, kept);
-  const auto pass = model::answer_pass(model_, training::answer_rows(weighted()), routing::bind_requests(router, requests));
+  const auto pass =
+      model::answer_pass(model_, training::answer_rows(weighted()), routing::bind_requests(router, requests));
   EXPECT_NEAR(training::weighted_loss(model_, pass.hidden, weighted()).item<double>(), result.validation_loss, 1e-4);
 }
 

@@ -203,8 +203,8 @@ OptionSet& OptionSet::choice(std::string name, std::string& value, std::vector<s
   const auto place = [choices, &value] {
     return static_cast<std::size_t>(std::find(choices.begin(), choices.end(), value) - choices.begin());
   };
-  return add_choice(std::move(name), choices, place, [choices, &value](std::size_t i) { value = choices[i]; },
-                    std::move(help));
+  return add_choice(
+      std::move(name), choices, place, [choices, &value](std::size_t i) { value = choices[i]; }, std::move(help));
 }
 
 OptionSet& OptionSet::add_choice(std::string name, std::vector<std::string> names, std::function<std::size_t()> place,
@@ -327,7 +327,8 @@ std::string command_line_name(const std::string& option) {
 void check_ranges(const OptionSet& set) {
   for (const auto& option : set.options()) {
     if (option.type != Option::Type::integer && option.type != Option::Type::number) continue;
-    if (!option.range.contains(option.json().get<double>())) refuse(option, option.text(), command_line_name(option.name));
+    if (!option.range.contains(option.json().get<double>()))
+      refuse(option, option.text(), command_line_name(option.name));
   }
 }
 

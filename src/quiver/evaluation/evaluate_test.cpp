@@ -198,8 +198,8 @@ TEST_F(TinyEvaluation, CandidatesScoreAsInAPassOverTheWholeRow) {
   prompts[1].candidates.resize(2);
   ASSERT_EQ(prompts[0].candidates[1].size(), 1u);
   for (const auto* router : {&expert, &base}) {
-    const auto scores =
-        score_candidates(model_, prompts, routing::bind_requests(*router, std::vector<routing::Request>(prompts.size(), {"tiny", {}})));
+    const auto scores = score_candidates(
+        model_, prompts, routing::bind_requests(*router, std::vector<routing::Request>(prompts.size(), {"tiny", {}})));
     ASSERT_EQ(scores.size(), prompts.size());
     for (std::size_t p = 0; p < prompts.size(); ++p) {
       ASSERT_EQ(scores[p].size(), prompts[p].candidates.size());

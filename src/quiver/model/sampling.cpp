@@ -62,8 +62,7 @@ void describe(SamplingOptions& o, OptionSet& set) {
       .number("top_p", o.top_p, {.low = 0, .high = 1, .above_low = true},
               "... among the fewest that have this probability together")
       .number("min_p", o.min_p, between(0, 1), "... among those with this share of the largest probability")
-      .number("repetition_penalty", o.repetition_penalty, above(0),
-              "above 1: tokens that came before are less likely");
+      .number("repetition_penalty", o.repetition_penalty, above(0), "above 1: tokens that came before are less likely");
 }
 
 void check(const SamplingOptions& options) {
@@ -72,7 +71,8 @@ void check(const SamplingOptions& options) {
   describe(o, set);
   check_ranges(set);
   const auto read = [&](bool neutral, const char* option, double value) {
-    QUIVER_CHECK(o.temperature > 0 || neutral, usage, option, "{}, which is read only at a --temperature above 0", value);
+    QUIVER_CHECK(o.temperature > 0 || neutral, usage, option, "{}, which is read only at a --temperature above 0",
+                 value);
   };
   read(o.top_k <= 1, "--top-k", static_cast<double>(o.top_k));
   read(o.top_p == 1, "--top-p", o.top_p);
@@ -82,9 +82,11 @@ void check(const SamplingOptions& options) {
 std::int32_t sample(std::span<float> logits, std::span<const std::int32_t> context, const SamplingOptions& o,
                     Random& random) {
   penalise(logits, context, o.repetition_penalty);
-  if (o.temperature == 0.0) {
-    return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  }
+  const auto largest = std::max_element(logits.begin(), logits.end());
+  QUIVER_CHECK(std::isfinite(*largest), mismatch, "model",
+               "the logits of the next token are {}: the model or an expert in use holds numbers that are not finite",
+               *largest);
+  if (o.temperature == 0.0) return static_cast<std::int32_t>(largest - logits.begin());
   auto candidates = ranked(logits, o.temperature);
   if (o.top_k > 0 && static_cast<std::size_t>(o.top_k) < candidates.size())
     candidates.resize(static_cast<std::size_t>(o.top_k));

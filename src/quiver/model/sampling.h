@@ -25,6 +25,7 @@ void describe(SamplingOptions& options, OptionSet& set);
 void check(const SamplingOptions& options);
 
 /// logits: one token's, changed in place. context: tokens so far, for the penalty. Ties go to the lower id.
+/// Throws Error{mismatch} where the largest logit is not finite.
 std::int32_t sample(std::span<float> logits, std::span<const std::int32_t> context, const SamplingOptions& options,
                     Random& random);
 

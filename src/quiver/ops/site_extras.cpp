@@ -110,12 +110,20 @@ bool has_extras(const std::vector<SiteUse>& sites) {
 }
 
 at::Tensor apply_extras(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites) {
-  // The sites' columns, and what lies between them, one after another.
+  // The sites' columns, and what lies between them, one after another. Uses of the same columns are of other tokens.
   auto ordered = sites;
-  std::sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) { return a.out_begin < b.out_begin; });
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const auto& a, const auto& b) { return a.out_begin < b.out_begin; });
   std::vector<at::Tensor> parts;
   std::int64_t end = 0;
   for (const auto& site : ordered) {
+    if (!parts.empty() && site.out_begin < end) {
+      QUIVER_CHECK(site.out_begin + site.out_count == end && parts.back().size(1) == site.out_count, mismatch,
+                   "experts", "columns [{}, {}) overlap those of another site", site.out_begin,
+                   site.out_begin + site.out_count);
+      if (!site.bank->extras.empty()) parts.back() = finished(site, x, parts.back());
+      continue;
+    }
     if (site.out_begin > end) parts.push_back(y.narrow(1, end, site.out_begin - end));
     const auto own = y.narrow(1, site.out_begin, site.out_count);
     parts.push_back(site.bank->extras.empty() ? own : finished(site, x, own));
@@ -127,17 +135,20 @@ at::Tensor apply_extras(const at::Tensor& x, const at::Tensor& y, const std::vec
 
 at::Tensor scaled_input(const at::Tensor& x, const std::vector<SiteUse>& sites) {
   if (!has_extras(sites)) return x;
+  const bool shared =
+      std::any_of(sites.begin(), sites.end(), [&](const auto& site) { return site.out_begin != sites[0].out_begin; });
+  auto out = x;
   for (const auto& site : sites) {
     if (site.bank->extras.empty()) continue;
     const auto scale = mixed(site, x, x, [&](const SiteExtras& e, const at::Tensor& own, const at::Tensor&) {
       return e.input_scale.defined() ? own * (e.input_scale - 1.0).to(x.scalar_type()) : at::Tensor();
     });
     if (!scale.defined()) continue;
-    QUIVER_CHECK(sites.size() == 1, unsupported, "experts",
+    QUIVER_CHECK(!shared, unsupported, "experts",
                  "an input scale at one of {} maps that share their input; scale their outputs", sites.size());
-    return x + scale;
+    out = out + scale;
   }
-  return x;
+  return out;
 }
 
 }  // namespace quiver::ops

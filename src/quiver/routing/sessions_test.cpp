@@ -47,8 +47,8 @@ TEST_F(OpenRequests, BranchesGoOnFromOneStateByThemselves) {
   const auto two = sessions->branch(one);
   auto other = cache.copy();
   for (std::size_t t = 3; t < first.size(); ++t) {
-    const auto batch = model::pack(
-        {{std::span(first).subspan(t, 1), &cache, true}, {std::span(second).subspan(t, 1), &other, true}});
+    const auto batch =
+        model::pack({{std::span(first).subspan(t, 1), &cache, true}, {std::span(second).subspan(t, 1), &other, true}});
     const auto hidden = model_.forward(batch, sessions->bind(batch, {one, two}).get());
     const auto so_far = static_cast<std::ptrdiff_t>(t + 1);
     EXPECT_LT(distance(hidden[0], whole(router, {first.begin(), first.begin() + so_far})), 1e-4) << t;

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <set>
 
+#include "quiver/base/error.h"
+
 namespace quiver::serving {
 
 BeamSearch::BeamSearch(const GenerateOptions& options, std::vector<std::int32_t> before, std::int64_t longest)
@@ -47,6 +49,8 @@ std::vector<BeamSearch::Continuation> BeamSearch::best(const at::Tensor& sums) c
   const auto vocabulary = sums.size(1);
   const auto kept = std::max<std::int64_t>(2, 1 + static_cast<std::int64_t>(options_.stop_tokens.size()));
   const auto [values, places] = at::topk(sums.reshape({-1}), std::min(kept * options_.beams, sums.numel()));
+  QUIVER_CHECK(std::isfinite(values.const_data_ptr<double>()[0]), mismatch, "model",
+               "the logits of the next token are not finite: the model or an expert in use holds such numbers");
   std::vector<Continuation> out;
   for (std::int64_t i = 0; i < values.numel(); ++i) {
     const auto place = places.const_data_ptr<std::int64_t>()[i];

@@ -143,16 +143,22 @@ Engine::Pass Engine::next_pass() {
   return pass;
 }
 
-/// The rows of each route by themselves.
-void Engine::run(const Pass& pass, void (Engine::*work)(const Pass&)) {
-  std::vector<std::pair<const Route*, Pass>> groups;
-  for (const auto& row : pass) {
+/// Rows of one route side by side.
+void Engine::run(Pass pass, void (Engine::*work)(const Pass&)) {
+  if (pass.empty()) return;
+  std::vector<const Route*> order;
+  const auto place = [&](const PassRow& row) {
     const auto* route = row.job->rows()[row.row].session.route().get();
-    auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == route; });
-    if (group == groups.end()) group = groups.insert(groups.end(), {route, {}});
-    group->second.push_back(row);
-  }
-  for (const auto& [route, own] : groups) run_alone(own, work);
+    const auto found = std::find(order.begin(), order.end(), route);
+    if (found != order.end()) return found - order.begin();
+    order.push_back(route);
+    return static_cast<std::ptrdiff_t>(order.size()) - 1;
+  };
+  std::vector<std::pair<std::ptrdiff_t, PassRow>> placed;
+  for (const auto& row : pass) placed.emplace_back(place(row), row);
+  std::stable_sort(placed.begin(), placed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (std::size_t i = 0; i < pass.size(); ++i) pass[i] = placed[i].second;
+  run_alone(pass, work);
 }
 
 /// Where a pass fails, each of its requests is tried by itself: caches are as they were.
@@ -164,7 +170,7 @@ void Engine::run_alone(const Pass& pass, void (Engine::*work)(const Pass&)) {
     for (const auto& row : pass) {
       if (jobs_.contains(row.id)) by_request[row.id].push_back(row);
     }
-    if (by_request.size() == 1) return fail(pass[0].id);
+    if (by_request.size() == 1) return fail(by_request.begin()->first);
     for (const auto& [id, own] : by_request) run_alone(own, work);
   }
 }
@@ -193,7 +199,6 @@ void Engine::forward(const Pass& pass) {
     if (row.fed == 0 && !model_.config().encoder_decoder()) rows.back().soft = row.session.soft_prompt();
     sessions.push_back(&row.session);
   }
-  if (rows.empty()) return;
   const auto batch = model::pack(rows, model_.config().encoder_decoder() ? model::Part::answer : model::Part::prompt);
   const auto experts = Session::bind(batch, sessions);
   const auto hidden = model_.forward(batch, experts.get());

@@ -14,7 +14,7 @@
 namespace quiver::serving {
 
 struct EngineOptions {
-  std::int64_t open_rows = 64;  ///< rows that are under way at once; other requests wait. Memory of their caches
+  std::int64_t open_rows = 64;      ///< rows that are under way at once; other requests wait. Memory of their caches
   std::int64_t pass_tokens = 2048;  ///< tokens of a pass: longer prompts are read in portions, beside rows that answer
 };
 
@@ -57,7 +57,7 @@ class Engine {
   void open(const std::vector<Id>& ids);
   void encode();
   Pass next_pass();
-  void run(const Pass& pass, void (Engine::*work)(const Pass&));
+  void run(Pass pass, void (Engine::*work)(const Pass&));
   void run_alone(const Pass& pass, void (Engine::*work)(const Pass&));
   void read_prompts(const Pass& pass);
   void forward(const Pass& pass);

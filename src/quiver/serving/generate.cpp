@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/serving/generate.h"
 
+#include "quiver/base/error.h"
+
 namespace quiver::serving {
 
 std::vector<Answer> generate(const model::LanguageModel& model, const std::vector<routing::Request>& requests,
@@ -9,14 +11,19 @@ std::vector<Answer> generate(const model::LanguageModel& model, const std::vecto
   Engine engine(model, engine_options);
   const std::shared_ptr<const routing::Router> route(std::shared_ptr<const void>(), router);
   std::map<Engine::Id, std::size_t> number;
-  for (std::size_t i = 0; i < requests.size(); ++i)
-    number.emplace(engine.submit({requests[i].prompt, requests[i].task, route, options, i}), i);
+  std::vector<Answer> out(requests.size());
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    try {
+      number.emplace(engine.submit({requests[i].prompt, requests[i].task, route, options, i}), i);
+    } catch (const Error&) {
+      out[i] = {{}, Finish::error, {}, std::current_exception()};
+    }
+  }
   while (!engine.idle()) {
     for (const auto& event : engine.step()) {
       if (event.token && on_token && !on_token(number.at(event.id), *event.token)) engine.cancel(event.id);
     }
   }
-  std::vector<Answer> out(requests.size());
   for (const auto& [id, i] : number) out[i] = engine.take(id);
   return out;
 }

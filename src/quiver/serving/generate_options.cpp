@@ -23,9 +23,12 @@ void check(const GenerateOptions& options) {
   describe(o, set);
   check_ranges(set);
   model::check(o.sampling);
+  QUIVER_CHECK(o.beams > 0 || o.length_penalty == 1, usage, "--length-penalty", "{}, which is read only with --beams",
+               o.length_penalty);
   if (o.beams == 0) return;
   QUIVER_CHECK(o.sampling.temperature == 0, usage, "--temperature",
-               "{}, which a search by beams does not read: it looks for the most probable answer", o.sampling.temperature);
+               "{}, which a search by beams does not read: it looks for the most probable answer",
+               o.sampling.temperature);
   QUIVER_CHECK(o.sampling.top_k == 0, usage, "--top-k", "{}, which a search by beams does not read", o.sampling.top_k);
   QUIVER_CHECK(o.max_new_tokens >= 1, usage, "--max-new-tokens", "{}, expected 1 or more for a search by beams",
                o.max_new_tokens);

@@ -12,13 +12,13 @@ namespace quiver::serving {
 
 struct GenerateOptions {
   std::int64_t max_new_tokens = 128;  ///< longest answer; 0: none. The model's context may end it before
-  model::SamplingOptions sampling;
+  model::SamplingOptions sampling = {};
   std::uint64_t seed = 0;  ///< of sampling
   /// Above 0: a search by this many beams for the most probable answer (beam_search.h), with as many caches. Of the
   /// sampling options it reads the repetition penalty alone.
   std::int64_t beams = 0;
   double length_penalty = 1.0;  ///< a beam's score is its summed log-probabilities by tokens^length_penalty
-  std::vector<std::int32_t> stop_tokens;  ///< end-of-sequence ids; the one that ends an answer is not part of it
+  std::vector<std::int32_t> stop_tokens = {};  ///< end-of-sequence ids; the one that ends an answer is not part of it
 };
 
 /// All but the stop tokens.

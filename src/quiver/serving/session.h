@@ -36,7 +36,8 @@ class Session {
   at::Tensor soft_prompt() const;
   const std::shared_ptr<Route>& route() const { return route_; }
 
-  /// Experts for a pass whose row i is sessions[i], all of one route.
+  /// Experts for a pass whose row i is sessions[i]; those of one route stand side by side. For passes without gradients
+  /// where there are several.
   static std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch,
                                                    const std::vector<const Session*>& sessions);
 

@@ -27,11 +27,10 @@ TextAnswer answer_text(const model::LanguageModel& model, const text::LoadedToke
   const auto show = [&](const std::string& piece) {
     if (on_text && !piece.empty()) on_text(piece);
   };
-  const auto answers =
-      generate(model, {{task, prompt.ids}}, options, router, [&](std::size_t, std::int32_t token) {
-        show(stream.push(token));
-        return !stream.stopped();
-      });
+  const auto answers = generate(model, {{task, prompt.ids}}, options, router, [&](std::size_t, std::int32_t token) {
+    show(stream.push(token));
+    return !stream.stopped();
+  });
   TextAnswer out;
   out.ids = answers[0].checked();
   if (options.beams > 0) {

@@ -14,22 +14,23 @@ TextStream::TextStream(std::shared_ptr<const text::Tokenizer> tokenizer, std::ve
 }
 
 std::string TextStream::push(text::TokenId token) {
-  if (stopped_) return "";
-  text_ += decoder_.push(token);
+  return stopped_ ? "" : grown(decoder_.push(token), true);
+}
+
+std::string TextStream::finish() { return stopped_ ? "" : grown(decoder_.finish(), false); }
+
+std::string TextStream::grown(const std::string& piece, bool goes_on) {
+  text_ += piece;
   auto first = std::string::npos;
-  for (const auto& stop : stops_) first = std::min(first, text_.find(stop, searched_ - std::min(searched_, stop.size())));
+  for (const auto& stop : stops_)
+    first = std::min(first, text_.find(stop, searched_ - std::min(searched_, stop.size())));
   if (first != std::string::npos) {
     stopped_ = true;
     text_.resize(first);
     return shown_up_to(first);
   }
   searched_ = text_.size();
-  return shown_up_to(text_.size() - held_back());
-}
-
-std::string TextStream::finish() {
-  if (!stopped_) text_ += decoder_.finish();
-  return shown_up_to(text_.size());
+  return shown_up_to(text_.size() - (goes_on ? held_back() : 0));
 }
 
 std::string TextStream::shown_up_to(std::size_t end) {

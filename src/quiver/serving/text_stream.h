@@ -27,6 +27,7 @@ class TextStream {
   const std::string& text() const { return text_; }
 
  private:
+  std::string grown(const std::string& piece, bool goes_on);
   std::string shown_up_to(std::size_t end);
   std::size_t held_back() const;
 

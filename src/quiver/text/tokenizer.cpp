@@ -93,11 +93,10 @@ class Tokenizer::Stretches {
   bool plain_in(std::string_view text) const { return all_plain_ || !plain_of(text).empty(); }
   /// The plain stretches that reach into it.
   std::span<const std::string_view> plain_of(std::string_view text) const {
-    const auto first = std::partition_point(plain_.begin(), plain_.end(), [&](std::string_view own) {
-      return own.data() + own.size() <= text.data();
-    });
-    const auto last = std::partition_point(first, plain_.end(),
-                                           [&](std::string_view own) { return own.data() < text.data() + text.size(); });
+    const auto first = std::partition_point(
+        plain_.begin(), plain_.end(), [&](std::string_view own) { return own.data() + own.size() <= text.data(); });
+    const auto last = std::partition_point(
+        first, plain_.end(), [&](std::string_view own) { return own.data() < text.data() + text.size(); });
     return {first, last};
   }
   bool is_marker(const AddedToken& token) const {

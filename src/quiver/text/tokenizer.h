@@ -2,8 +2,9 @@
 // Text to token ids and back: added tokens, normaliser, pre-tokeniser, byte-pair encoding or unigram model, template,
 // decoder, in the order and with the results of Hugging Face's `tokenizers`.
 //
-// Immutable after construction, moved but not copied; thread-safe. Text is UTF-8; bytes that are not become U+FFFD before anything else.
-// Decoding what was encoded gives the text back, where the tokenizer does not normalise it and knows all its bytes.
+// Immutable after construction, moved but not copied; thread-safe. Text is UTF-8; bytes that are not become U+FFFD
+// before anything else. Decoding what was encoded gives the text back, where the tokenizer does not normalise it and
+// knows all its bytes.
 #pragma once
 
 #include <cstdint>
@@ -63,6 +64,8 @@ class Tokenizer {
   const std::string& piece_bytes(TokenId id) const;
   /// Spaces that decode() takes from the beginning of a text, and piece_bytes() does not.
   std::size_t leading_spaces_dropped() const { return leading_spaces_dropped_; }
+  /// True where a text is more than the bytes of its tokens, one after another.
+  bool reads_whole_text() const { return text::reads_whole_text(decoder_); }
 
   /// One more than the highest id.
   std::size_t vocabulary_size() const { return piece_bytes_.size(); }

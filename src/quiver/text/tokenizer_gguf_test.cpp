@@ -67,7 +67,8 @@ TEST(TokenizerGguf, EndsOfTurnsOutsideTheVocabularyArePassedOver) {
 
 TEST(TokenizerGguf, TheEndOfATurnIsKnownByItsTextWhereNoKeyNamesIt) {
   auto metadata = small();
-  metadata["tokenizer.ggml.tokens"] = Strings{"<s>", "</s>", "<end_of_turn>", "1", "2", "12", kSpace, kSpace + kSpace, "a"};
+  metadata["tokenizer.ggml.tokens"] =
+      Strings{"<s>", "</s>", "<end_of_turn>", "1", "2", "12", kSpace, kSpace + kSpace, "a"};
   EXPECT_EQ(build(metadata).eos_ids(), std::vector<TokenId>{1});  // the user's own token
   metadata["tokenizer.ggml.token_type"] = Numbers{3, 3, 3, 1, 1, 1, 1, 1, 1};
   EXPECT_EQ(build(metadata).eos_ids(), (std::vector<TokenId>{1, 2}));

@@ -5,8 +5,8 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/routing/route_entry.h"
 #include "quiver/routing/learned/skills.h"
+#include "quiver/routing/route_entry.h"
 
 namespace quiver::routing {
 namespace {

@@ -10,8 +10,8 @@
 
 #include "quiver/base/error.h"
 #include "quiver/routing/constant_router.h"
-#include "quiver/routing/test_bank.h"
 #include "quiver/routing/learned/xlora_router.h"
+#include "quiver/routing/test_bank.h"
 
 namespace quiver::routing {
 namespace {

@@ -81,7 +81,9 @@ class AttemptRouter::AttemptSessions : public StateSessions<at::Tensor> {
       out.push_back(attempt_prompt(router_.attempt_, router_.model_.embedding(), request.prompt));
     return out;
   }
-  std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch&, const States&) override { return nullptr; }
+  std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch&, const States&) override {
+    return nullptr;
+  }
   at::Tensor prompt_of(const at::Tensor& prompt) const override { return prompt; }
 
  private:
