@@ -123,7 +123,7 @@ class BeamsUnder : public testing::TestWithParam<const char*> {
   }
 
   c10::AutoGradMode no_gradient_{false};
-  model::LanguageModel model_ = model::load_model(golden(GetParam()), at::kFloat);
+  model::Model model_ = model::load_model(golden(GetParam()), at::kFloat);
   std::shared_ptr<adapter::Bank> bank_ = std::make_shared<adapter::Bank>(model_);
 };
 

@@ -22,7 +22,7 @@ namespace {
 // float32 sums over at most 150 terms in another order than torch's: a few parts in a million of the spread.
 constexpr double kForward = 2e-5;
 
-std::vector<serving::Beam> beams_of(const model::LanguageModel& model, const Ids& prompt,
+std::vector<serving::Beam> beams_of(const model::Model& model, const Ids& prompt,
                                     const serving::GenerateOptions& options) {
   const auto answers = serving::generate(model, {{"", prompt}}, options);
   answers[0].checked();

@@ -256,7 +256,7 @@ TEST(NewAdapters, Learn) {
   }
 }
 
-std::vector<Ids> answers_of(const model::LanguageModel& model, const std::vector<Ids>& prompts,
+std::vector<Ids> answers_of(const model::Model& model, const std::vector<Ids>& prompts,
                             const serving::GenerateOptions& options, const routing::Router* router,
                             const serving::EngineOptions& engine = {}) {
   std::vector<routing::Request> requests;

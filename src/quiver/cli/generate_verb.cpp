@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/base/error.h"
+#include "quiver/base/files.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/generation.h"
 #include "quiver/cli/verb.h"

@@ -12,7 +12,7 @@
 
 namespace quiver::serving {
 
-Engine::Engine(model::LanguageModel model, EngineOptions options) : model_(std::move(model)), options_(options) {
+Engine::Engine(model::Model model, EngineOptions options) : model_(std::move(model)), options_(options) {
   QUIVER_CHECK(options_.open_rows >= 1 && options_.pass_tokens >= 1, usage, "engine",
                "{} rows at once and {} tokens a pass, expected at least 1", options_.open_rows, options_.pass_tokens);
 }

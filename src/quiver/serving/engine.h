@@ -22,7 +22,7 @@ class Engine {
  public:
   using Id = std::int64_t;
 
-  explicit Engine(model::LanguageModel model, EngineOptions options = {});
+  explicit Engine(model::Model model, EngineOptions options = {});
 
   /// Throws Error{usage} where the prompt is empty or an option is out of range, Error{mismatch} where a token is not
   /// in the vocabulary; nothing is submitted then.
@@ -64,7 +64,7 @@ class Engine {
   void settle(Id id, std::optional<std::int32_t> token);
   void fail(Id id);
 
-  model::LanguageModel model_;
+  model::Model model_;
   EngineOptions options_;
   Id next_ = 0;
   std::map<Id, Job> jobs_;  ///< in the order in which they came

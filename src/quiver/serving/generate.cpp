@@ -5,7 +5,7 @@
 
 namespace quiver::serving {
 
-std::vector<Answer> generate(const model::LanguageModel& model, const std::vector<routing::Request>& requests,
+std::vector<Answer> generate(const model::Model& model, const std::vector<routing::Request>& requests,
                              const GenerateOptions& options, const routing::Router* router, const OnToken& on_token,
                              const EngineOptions& engine_options) {
   Engine engine(model, engine_options);

@@ -16,9 +16,8 @@ TextPrompt chat_prompt(const text::LoadedTokenizer& tokenizer, std::span<const t
   return {text::encode_chat(tokenizer, messages), text::chat_ends(tokenizer)};
 }
 
-TextAnswer answer_text(const model::LanguageModel& model, const text::LoadedTokenizer& tokenizer,
-                       const routing::Router* router, const TextPrompt& prompt, const std::string& task,
-                       const TextOptions& o, const OnText& on_text) {
+TextAnswer answer_text(const model::Model& model, const text::LoadedTokenizer& tokenizer, const routing::Router* router,
+                       const TextPrompt& prompt, const std::string& task, const TextOptions& o, const OnText& on_text) {
   QUIVER_CHECK(o.generate.beams == 0 || o.stop.empty(), usage, "--stop",
                "a search by beams does not read it: it looks for the most probable answer to its end");
   auto options = o.generate;

@@ -37,8 +37,8 @@ struct TextAnswer {
 using OnText = std::function<void(std::string_view piece)>;
 
 /// router: null is the base model.
-TextAnswer answer_text(const model::LanguageModel& model, const text::LoadedTokenizer& tokenizer,
-                       const routing::Router* router, const TextPrompt& prompt, const std::string& task,
-                       const TextOptions& options, const OnText& on_text = nullptr);
+TextAnswer answer_text(const model::Model& model, const text::LoadedTokenizer& tokenizer, const routing::Router* router,
+                       const TextPrompt& prompt, const std::string& task, const TextOptions& options,
+                       const OnText& on_text = nullptr);
 
 }  // namespace quiver::serving

@@ -13,9 +13,7 @@ TextStream::TextStream(std::shared_ptr<const text::Tokenizer> tokenizer, std::ve
     QUIVER_CHECK(!stop.empty(), usage, "--stop", "an empty stop string would end every answer at once");
 }
 
-std::string TextStream::push(text::TokenId token) {
-  return stopped_ ? "" : grown(decoder_.push(token), true);
-}
+std::string TextStream::push(text::TokenId token) { return stopped_ ? "" : grown(decoder_.push(token), true); }
 
 std::string TextStream::finish() { return stopped_ ? "" : grown(decoder_.finish(), false); }
 

@@ -16,7 +16,8 @@ StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, DecodeO
 std::string StreamDecoder::push_whole(TokenId id) {
   ids_.push_back(id);
   auto now = tokenizer_->decode(ids_, options_);
-  auto same = static_cast<std::size_t>(std::mismatch(now.begin(), now.end(), text_.begin(), text_.end()).first - now.begin());
+  auto same =
+      static_cast<std::size_t>(std::mismatch(now.begin(), now.end(), text_.begin(), text_.end()).first - now.begin());
   // A character that is unfinished may be another with the next token.
   while (same > 0 && same < now.size() && (static_cast<unsigned char>(now[same]) & 0xC0) == 0x80) --same;
   while (std::string_view(now).substr(0, same).ends_with(kReplacement)) same -= std::string_view(kReplacement).size();

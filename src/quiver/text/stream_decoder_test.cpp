@@ -38,7 +38,8 @@ TEST(StreamDecoder, GivesWholeCharactersOnly) {
 
 /// Steps that look at the whole text: an expression anchored at its beginning, white space taken from its end.
 TEST(StreamDecoder, EqualsTheWholeTextWhateverTheDecoderLooksAt) {
-  const auto pieces = std::vector<std::string>{"-", "the", "-lo", "\xC3\xA9", "e-", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"};
+  const auto pieces =
+      std::vector<std::string>{"-", "the", "-lo", "\xC3\xA9", "e-", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"};
   for (const auto& step : std::vector<DecoderStep>{ReplaceDecode{Regex::compile("^-", "test"), ""},
                                                    ReplaceDecode{Regex::compile("-", "test"), " "},
                                                    StripDecode{"-", 1, 1}, StripDecode{" ", 0, 1}}) {

@@ -31,8 +31,8 @@ at::Tensor target_prompt(const Pemt& pemt) {
 class PemtSource : public model::ExpertSource {
  public:
   /// prompt: P^.
-  PemtSource(const model::Model& model, Pemt pemt, at::Tensor prompt, const model::PackedBatch& batch,
-             Texts texts, PemtTrace* trace)
+  PemtSource(const model::Model& model, Pemt pemt, at::Tensor prompt, const model::PackedBatch& batch, Texts texts,
+             PemtTrace* trace)
       : model_(model),
         pemt_(std::move(pemt)),
         prompt_(std::move(prompt)),
@@ -197,7 +197,7 @@ model::BindExperts bind_pemt(const model::Model& model, const Pemt& pemt, std::s
   Texts all;
   for (std::size_t i = 0; i < texts; ++i) all.push_back(std::make_shared<Text>());
   const auto bind = [model, pemt, prompt, all, trace](const model::PackedBatch& batch,
-                                                       const std::vector<std::size_t>& requests) {
+                                                      const std::vector<std::size_t>& requests) {
     Texts own;
     for (const auto number : requests) own.push_back(all.at(number));
     return std::make_unique<PemtSource>(model, pemt, prompt, batch, std::move(own), trace);
