@@ -9,9 +9,9 @@
 #include "quiver/base/error.h"
 #include "quiver/evaluation/candidates.h"
 #include "quiver/model/answer_pass.h"
-#include "quiver/model/beam_search.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/constant_router.h"
+#include "quiver/serving/generate.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/row_loss.h"
@@ -21,6 +21,13 @@ namespace {
 
 // float32 sums over at most 150 terms in another order than torch's: a few parts in a million of the spread.
 constexpr double kForward = 2e-5;
+
+std::vector<serving::Beam> beams_of(const model::Model& model, const Ids& prompt,
+                                    const serving::GenerateOptions& options) {
+  const auto answers = serving::generate(model, {{"", prompt}}, options);
+  answers[0].checked();
+  return answers[0].beams;
+}
 
 /// One of the golden models with the rows that its numbers belong to.
 class TinyT5 : public testing::TestWithParam<const char*> {
@@ -99,25 +106,25 @@ TEST_P(TinyT5, AnAnswerInPortionsEqualsTheWhole) {
 }
 
 TEST_P(TinyT5, GreedyAnswersEqualTransformers) {
-  model::GenerateOptions options;
+  serving::GenerateOptions options;
   options.max_new_tokens = 12;
   options.stop_tokens = {end_};
-  for (const std::int64_t pass_tokens : {2048, 5}) {
-    options.pass_tokens = pass_tokens;
-    options.open_rows = pass_tokens == 5 ? 2 : 64;
-    const auto answers = model::generate(model_, prompts_, options);
-    for (std::size_t n = 0; n < 3; ++n) EXPECT_EQ(answers[n], ids_of(expected("greedy", n))) << n;
+  std::vector<routing::Request> requests;
+  for (const auto& prompt : prompts_) requests.push_back({"", prompt});
+  for (const auto& engine : {serving::EngineOptions{}, serving::EngineOptions{.open_rows = 2, .pass_tokens = 5}}) {
+    const auto answers = serving::generate(model_, requests, options, nullptr, nullptr, engine);
+    for (std::size_t n = 0; n < 3; ++n) EXPECT_EQ(answers[n].checked(), ids_of(expected("greedy", n))) << n;
   }
 }
 
 TEST_P(TinyT5, BeamsEqualTransformers) {
-  model::BeamOptions options;
+  serving::GenerateOptions options;
   options.beams = 4;
   options.max_new_tokens = 10;
   options.stop_tokens = {end_};
   const auto scores = file_->load("beam.score");
   for (std::size_t n = 0; n < 3; ++n) {
-    const auto beams = model::beam_search(model_, prompts_[n], options);
+    const auto beams = beams_of(model_, prompts_[n], options);
     ASSERT_EQ(beams.size(), 4u);
     EXPECT_EQ(beams[0].ids, ids_of(expected("beam", n))) << n;
     EXPECT_NEAR(beams[0].score, scores[static_cast<std::int64_t>(n)].item<double>(), 1e-4) << n;
@@ -133,7 +140,7 @@ TEST_P(TinyT5, AdapterEqualsPeftWithItsGradients) {
   }
   const auto bank = bank_of(adapter);
   const routing::ConstantRouter router(bank, {{0, 1.0f}}, ops::Combine::outputs);
-  const auto bind = router.start(std::vector<routing::Request>(3));
+  const auto bind = routing::bind_requests(router, std::vector<routing::Request>(3));
   const auto all = logits({0, 1, 2}, bind);
   for (std::size_t n = 0; n < 3; ++n) EXPECT_LT(distance(all[n], expected("adapter.logits", n)), kForward) << n;
 
@@ -184,13 +191,13 @@ INSTANTIATE_TEST_SUITE_P(Kinds, TinyT5, testing::Values("v10", "v11", "mt5"), []
 TEST(Beams, OfADecoderEqualTransformers) {
   const auto model = model::load_model(golden("llama_untied"), at::kFloat);
   const auto file = tensor_io::open_safetensors(golden("llama_untied") / "beam.safetensors");
-  model::BeamOptions options;
+  serving::GenerateOptions options;
   options.beams = 4;
   options.max_new_tokens = 10;
   options.stop_tokens = {static_cast<std::int32_t>(file->load("end").item<std::int64_t>())};
   const auto scores = file->load("beam.score");
   for (std::int64_t n = 0; n < 3; ++n) {
-    const auto beams = model::beam_search(model, ids_of(file->load("prompt." + std::to_string(n))), options);
+    const auto beams = beams_of(model, ids_of(file->load("prompt." + std::to_string(n))), options);
     EXPECT_EQ(beams[0].ids, ids_of(file->load("beam." + std::to_string(n)))) << n;
     EXPECT_NEAR(beams[0].score, scores[n].item<double>(), 1e-4) << n;
   }
@@ -198,13 +205,13 @@ TEST(Beams, OfADecoderEqualTransformers) {
 
 TEST(Beams, OneBeamIsGreedy) {
   const auto model = model::load_model(golden("llama_untied"), at::kFloat);
-  model::GenerateOptions greedy;
+  serving::GenerateOptions greedy;
   greedy.max_new_tokens = 9;
-  model::BeamOptions options;
+  serving::GenerateOptions options;
   options.beams = 1;
   options.max_new_tokens = 9;
   const Ids prompt{5, 40, 8};
-  EXPECT_EQ(model::beam_search(model, prompt, options)[0].ids, model::generate(model, {prompt}, greedy)[0]);
+  EXPECT_EQ(beams_of(model, prompt, options)[0].ids, serving::generate(model, {{"", prompt}}, greedy)[0].checked());
 }
 
 }  // namespace

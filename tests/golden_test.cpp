@@ -6,12 +6,12 @@
 
 #include "quiver/adapter/bank.h"
 #include "quiver/adapter/peft.h"
-#include "quiver/model/generate.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/constant_router.h"
 #include "quiver/routing/learned/xlora_router.h"
 #include "quiver/routing/token/directions.h"
 #include "quiver/routing/token/token_router.h"
+#include "quiver/serving/generate.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/adamw.h"
@@ -83,10 +83,10 @@ TEST_P(TinyLlama, GreedyGenerationEqualsTransformers) {
   const auto model = model::load_model(golden(GetParam()), at::kFloat);
   const auto file = tensor_io::open_safetensors(golden(GetParam()) / "golden.safetensors");
   const auto prompt = ids_of(file->load("prompt"));
-  model::GenerateOptions options;
+  serving::GenerateOptions options;
   options.max_new_tokens = 12;
-  const auto answers = model::generate(model, {prompt, {prompt[0]}}, options);
-  EXPECT_EQ(answers[0], ids_of(file->load("greedy")));
+  const auto answers = serving::generate(model, {{"", prompt}, {"", {prompt[0]}}}, options);
+  EXPECT_EQ(answers[0].checked(), ids_of(file->load("greedy")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TinyLlama, testing::Values("llama_untied", "llama_tied"));

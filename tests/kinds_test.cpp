@@ -13,10 +13,9 @@
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
-#include "quiver/model/beam_search.h"
-#include "quiver/model/generate.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/constant_router.h"
+#include "quiver/serving/generate.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/row_loss.h"
@@ -253,6 +252,17 @@ TEST(NewAdapters, Learn) {
   }
 }
 
+std::vector<Ids> answers_of(const model::Model& model, const std::vector<Ids>& prompts,
+                            const serving::GenerateOptions& options, const routing::Router* router,
+                            const serving::EngineOptions& engine = {}) {
+  std::vector<routing::Request> requests;
+  for (const auto& prompt : prompts) requests.push_back({"", prompt});
+  std::vector<Ids> out;
+  for (const auto& answer : serving::generate(model, requests, options, router, nullptr, engine))
+    out.push_back(answer.checked());
+  return out;
+}
+
 /// Prompts read at once, in portions and beside other rows; answers from caches: all as the whole pass says.
 TEST(NewAdapters, GenerationUnderAPrefixIsThatOfWholePasses) {
   const auto model = model::load_model(golden("llama_untied"), at::kFloat);
@@ -260,13 +270,9 @@ TEST(NewAdapters, GenerationUnderAPrefixIsThatOfWholePasses) {
   bank->add("own", adapter::read_peft(golden("kinds/prefix")));
   const c10::AutoGradMode no_gradient(false);
   const std::vector<Ids> prompts{{5, 9, 20, 11, 40, 7, 31}, {12, 3}};
-  const std::vector<std::vector<ops::ExpertWeight>> pairs{{{0, 1.0f}}, {{0, 1.0f}}};
+  const std::vector<std::vector<ops::ExpertWeight>> pairs{{{0, 1.0f}}};
   const auto soft = routing::soft_prompts(*bank, pairs);
-  const model::BindExperts bind(
-      [&](const model::PackedBatch& batch, const std::vector<std::size_t>& requests) {
-        return routing::bind_rows(bank, batch, std::vector<std::vector<ops::ExpertWeight>>(requests.size(), pairs[0]));
-      },
-      soft);
+  const routing::ConstantRouter router(bank, pairs[0]);
   std::vector<Ids> expected;
   for (const auto& prompt : prompts) {
     auto ids = prompt;
@@ -278,13 +284,10 @@ TEST(NewAdapters, GenerationUnderAPrefixIsThatOfWholePasses) {
     }
     expected.emplace_back(ids.begin() + static_cast<std::ptrdiff_t>(prompt.size()), ids.end());
   }
-  model::GenerateOptions options;
+  serving::GenerateOptions options;
   options.max_new_tokens = 6;
-  options.sampling.temperature = 0;
-  for (const std::int64_t pass : {2048, 4}) {
-    options.pass_tokens = pass;
-    EXPECT_EQ(model::generate(model, prompts, options, bind), expected) << pass;
-  }
+  for (const std::int64_t pass : {2048, 4})
+    EXPECT_EQ(answers_of(model, prompts, options, &router, {.pass_tokens = pass}), expected) << pass;
 }
 
 /// The same behind an encoder, where a prefix stands before the answer: in steps, side by side, and by beams.
@@ -296,28 +299,24 @@ TEST(NewAdapters, AnswersUnderAPrefixAreThoseOfWholePasses) {
   const c10::AutoGradMode no_gradient(false);
   const std::vector<Ids> prompts{{5, 9, 20, 11, 40, 7, 31}, {12, 3}};
   const routing::ConstantRouter router(bank, {{0, 1.0f}});
-  const auto bind = router.start({{"", prompts[0]}, {"", prompts[1]}});
   std::vector<Ids> expected;
   for (const auto& prompt : prompts) {
     Ids answer;
     for (int n = 0; n < 6; ++n) {
       auto longer = answer;
       longer.push_back(2);  // the last predicts nothing
-      const auto pass = model::answer_pass(model, {{prompt, longer}}, router.start({{"", prompt}}));
+      const auto pass = model::answer_pass(model, {{prompt, longer}}, routing::bind_requests(router, {{"", prompt}}));
       answer.push_back(model.logits(pass.hidden.narrow(0, n, 1)).argmax().item<std::int32_t>());
     }
     expected.push_back(answer);
   }
-  model::GenerateOptions options;
+  serving::GenerateOptions options;
   options.max_new_tokens = 6;
-  options.sampling.temperature = 0;
-  EXPECT_EQ(model::generate(model, prompts, options, bind), expected);
-  const auto without = model::generate(model, prompts, options, {});
-  EXPECT_NE(without, expected);
-  const auto beam = model::beam_search(model, prompts[0], {.beams = 1, .max_new_tokens = 6, .stop_tokens = {}},
-                                       router.start({{"", prompts[0]}}));
-  EXPECT_EQ(beam.at(0).ids, expected[0]);
-  EXPECT_THROW(routing::ConstantRouter(bank, {{0, 0.5f}, {1, 0.5f}}).start({{"", prompts[0]}}), Error);
+  EXPECT_EQ(answers_of(model, prompts, options, &router), expected);
+  EXPECT_NE(answers_of(model, prompts, options, nullptr), expected);
+  options.beams = 1;
+  EXPECT_EQ(answers_of(model, prompts, options, &router), expected);
+  EXPECT_THROW(routing::ConstantRouter(bank, {{0, 0.5f}, {1, 0.5f}}).sessions()->open({{"", prompts[0]}}), Error);
   EXPECT_THROW(bank->require({"arrow", adapter::kAtSites}), Error);
 }
 

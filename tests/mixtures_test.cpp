@@ -119,7 +119,8 @@ TEST_F(Mixtures, AttemptLearnsIsKeptAndRoutes) {
   std::vector<routing::Request> requests;
   for (const auto& row : rows_) requests.push_back({"", {row.row.ids[0]}});
   const routing::AttemptRouter router(model_, kept);
-  const auto pass = model::answer_pass(model_, training::answer_rows(weighted()), router.start(requests));
+  const auto pass =
+      model::answer_pass(model_, training::answer_rows(weighted()), routing::bind_requests(router, requests));
   EXPECT_NEAR(training::weighted_loss(model_, pass.hidden, weighted()).item<double>(), result.validation_loss, 1e-4);
 }
 
@@ -143,7 +144,7 @@ TEST_F(Mixtures, FusionsOutputsAndGradientsEqualTheReference) {
   }
   ASSERT_EQ(fusion.sites.size(), 4u);
   const routing::FusionRouter router(bottlenecks(), fusion);
-  const auto bind = router.start(std::vector<routing::Request>(rows_.size()));
+  const auto bind = routing::bind_requests(router, std::vector<routing::Request>(rows_.size()));
   const auto pass = model::answer_pass(model_, training::answer_rows(weighted()), bind);
   const auto logits = model_.logits(pass.hidden.detach());
   std::int64_t begin = 0;
@@ -178,7 +179,7 @@ TEST_F(Mixtures, FusionLearnsAndIsKept) {
   const routing::FusionRouter router(bank, routing::read_fusion(saved, model_));
   const c10::AutoGradMode no_gradient(false);
   const auto pass = model::answer_pass(model_, training::answer_rows(weighted()),
-                                       router.start(std::vector<routing::Request>(rows_.size())));
+                                       routing::bind_requests(router, std::vector<routing::Request>(rows_.size())));
   EXPECT_NEAR(training::weighted_loss(model_, pass.hidden, weighted()).item<double>(), result.validation_loss, 1e-4);
   EXPECT_THROW(routing::check_fusable(*prompts()), Error);
 }

@@ -10,9 +10,9 @@
 #include "quiver/adapter/kinds.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
-#include "quiver/model/generate.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/prompts/saved_pemt.h"
+#include "quiver/serving/generate.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/methods/pemt_training.h"
@@ -310,14 +310,14 @@ TEST_F(PemtWithoutEncoder, FoldedItIsOneAdapterThatDoesTheSame) {
 
 TEST_F(PemtWithoutEncoder, AnswersGoOnFromTheirPromptsGates) {
   const c10::AutoGradMode no_gradient(false);
-  model::GenerateOptions options;
+  serving::GenerateOptions options;
   options.max_new_tokens = 5;
-  options.sampling.temperature = 0;
   const std::vector<std::vector<std::int32_t>> prompts{{10, 20, 30, 5}, {11, 21}};
-  const auto answers = model::generate(model_, prompts, options, routing::bind_pemt(model_, pemt_, 2));
+  const routing::PemtRouter router(model_, pemt_);
+  const auto answers = serving::generate(model_, {{"", prompts[0]}, {"", prompts[1]}}, options, &router);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     auto ids = prompts[i];
-    for (const auto expected : answers[i]) {
+    for (const auto expected : answers[i].checked()) {
       const auto bind = routing::bind_pemt(model_, pemt_, 1);
       const auto batch = model::pack({{ids, nullptr, true, bind.soft_prompt(0)}});
       const auto states = model_.forward(batch, bind(batch, {0}).get());

@@ -203,8 +203,8 @@ OptionSet& OptionSet::choice(std::string name, std::string& value, std::vector<s
   const auto place = [choices, &value] {
     return static_cast<std::size_t>(std::find(choices.begin(), choices.end(), value) - choices.begin());
   };
-  return add_choice(std::move(name), choices, place, [choices, &value](std::size_t i) { value = choices[i]; },
-                    std::move(help));
+  return add_choice(
+      std::move(name), choices, place, [choices, &value](std::size_t i) { value = choices[i]; }, std::move(help));
 }
 
 OptionSet& OptionSet::add_choice(std::string name, std::vector<std::string> names, std::function<std::size_t()> place,
@@ -322,6 +322,14 @@ std::string command_line_name(const std::string& option) {
   auto out = "--" + option;
   std::replace(out.begin(), out.end(), '_', '-');
   return out;
+}
+
+void check_ranges(const OptionSet& set) {
+  for (const auto& option : set.options()) {
+    if (option.type != Option::Type::integer && option.type != Option::Type::number) continue;
+    if (!option.range.contains(option.json().get<double>()))
+      refuse(option, option.text(), command_line_name(option.name));
+  }
 }
 
 void refuse_unread(const OptionSet& set, const std::vector<std::string>& read, const std::string& who,

@@ -47,10 +47,10 @@ struct Option {
   std::string group;  ///< what belongs together in help and documents
   std::string help;
   Type type = Type::text;
-  Range range;                                         ///< of numbers
-  std::vector<std::string> choices;                    ///< of a choice, as they are typed
-  std::vector<std::pair<std::string, double>> words;   ///< words that stand for a number (all: 0)
-  std::string fallback;                                ///< the default, as it is typed
+  Range range;                                        ///< of numbers
+  std::vector<std::string> choices;                   ///< of a choice, as they are typed
+  std::vector<std::pair<std::string, double>> words;  ///< words that stand for a number (all: 0)
+  std::string fallback;                               ///< the default, as it is typed
   bool given = false;
 
   /// What may follow the name: `0 or more`, `peft|mttl|pemt`, `text`.
@@ -82,7 +82,8 @@ class OptionSet {
   /// Several, parted by commas; a comma within brackets parts nothing, so that expressions with {1,2} stay whole.
   OptionSet& texts(std::string name, std::vector<std::string>& value, std::string help);
   template <typename Enum>
-  OptionSet& choice(std::string name, Enum& value, std::vector<std::pair<std::string, Enum>> choices, std::string help) {
+  OptionSet& choice(std::string name, Enum& value, std::vector<std::pair<std::string, Enum>> choices,
+                    std::string help) {
     std::vector<std::string> names;
     for (const auto& [text, own] : choices) names.push_back(text);
     const auto place = [choices, &value] {
@@ -91,8 +92,9 @@ class OptionSet {
       }
       return choices.size();
     };
-    return add_choice(std::move(name), std::move(names), place,
-                      [choices, &value](std::size_t i) { value = choices[i].second; }, std::move(help));
+    return add_choice(
+        std::move(name), std::move(names), place, [choices, &value](std::size_t i) { value = choices[i].second; },
+        std::move(help));
   }
   /// A text that is one of these.
   OptionSet& choice(std::string name, std::string& value, std::vector<std::string> choices, std::string help);
@@ -131,6 +133,9 @@ std::vector<std::string> split_outside_brackets(const std::string& text);
 
 /// `--learning-rate`.
 std::string command_line_name(const std::string& option);
+
+/// Throws Error{usage} naming the first number that is out of its range: for structs that were filled in code.
+void check_ranges(const OptionSet& set);
 
 /// Throws Error{usage} naming the first option that was given and is not among `read`: `who` does not read it, and
 /// `readers` (may be empty) of its name are who does.

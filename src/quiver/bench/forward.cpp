@@ -2,9 +2,9 @@
 #include <chrono>
 
 #include "quiver/bench/support.h"
-#include "quiver/model/generate.h"
 #include "quiver/routing/token/directions.h"
 #include "quiver/routing/token/token_router.h"
+#include "quiver/serving/generate.h"
 
 namespace quiver::bench {
 namespace {
@@ -31,16 +31,16 @@ routing::TokenRouter arrow_router(const model::Model& model, const BenchOptions&
 /// Tokens a second after the first one, which comes from the prompt's pass.
 double decode_speed(const model::Model& model, const BenchOptions& o, const routing::Router* router) {
   using Clock = std::chrono::steady_clock;
-  model::GenerateOptions options;
+  serving::GenerateOptions options;
   options.max_new_tokens = o.new_tokens + 1;
   Clock::time_point first, last;
   std::int64_t count = 0;
-  model::BindExperts bind;
-  if (router) bind = router->start({routing::Request{}});
-  model::generate(model, {random_ids(model, o.length, 0)}, options, bind, [&](std::size_t, std::int32_t) {
-    (count++ == 0 ? first : last) = Clock::now();
-    return true;
-  });
+  const auto answers =
+      serving::generate(model, {{"", random_ids(model, o.length, 0)}}, options, router, [&](std::size_t, std::int32_t) {
+        (count++ == 0 ? first : last) = Clock::now();
+        return true;
+      });
+  answers[0].checked();
   return static_cast<double>(count - 1) / std::chrono::duration<double>(last - first).count();
 }
 

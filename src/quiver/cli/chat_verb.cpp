@@ -32,10 +32,8 @@ void run(const Options& o) {
     if (terminal) std::fprintf(stderr, "> ");
     if (!std::getline(std::cin, line) || line.empty()) break;
     messages.push_back({"user", line});
-    const auto prompt = loaded.text.chat_template->render(messages, {});
-    const auto answer = generate_streamed(loaded, *routed.router, prompt, o.route.task, o.generation, true);
-    std::printf("\n");
-    messages.push_back({"assistant", answer.text});
+    const auto prompt = serving::chat_prompt(loaded.text, messages);
+    messages.push_back({"assistant", answered(loaded, routed, prompt, o.route.task, o.generation, true).text});
   }
 }
 
@@ -43,7 +41,7 @@ void run(const Options& o) {
 
 std::function<void()> declare_chat(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  o->generation.model.max_new_tokens = 512;
+  o->generation.text.generate.max_new_tokens = 512;
   declare(app, o->model);
   declare(app, o->route);
   o->generation.declare(app);

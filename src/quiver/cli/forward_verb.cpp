@@ -34,7 +34,7 @@ std::vector<std::vector<std::int32_t>> read_ids(const std::string& path) {
 at::Tensor logits_of(const model::Model& model, const routing::Router& router, const routing::Request& request,
                      const std::vector<std::int32_t>* answer) {
   model::RowCache cache;
-  const auto choose = router.start({request});
+  const auto choose = routing::bind_requests(router, {request});
   const auto vectors = choose.soft_prompt(0);
   const auto prompt = model::pack({{request.prompt, answer ? &cache : nullptr, true, vectors}});
   auto experts = choose(prompt, {0});

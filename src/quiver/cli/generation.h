@@ -1,29 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Generation options and streaming to the terminal, shared by generate and chat.
+// Generation options on the command line, and answers on the terminal: shared by generate and chat.
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <string>
-#include <vector>
 
 #include "quiver/cli/common.h"
-#include "quiver/model/generate.h"
+#include "quiver/serving/text_generation.h"
 
 namespace quiver::cli {
 
 struct GenerationOptions {
-  model::GenerateOptions model;
-  std::vector<std::string> stop;
+  serving::TextOptions text;
+  OptionSet set;
   void declare(CLI::App& app);
 };
 
-struct Answer {
-  std::string text;  ///< up to the stop string, if one came
-  std::vector<std::int32_t> ids;
-};
-
-/// Generates from `prompt`; with `print`, writes the text to standard output as it comes.
-Answer generate_streamed(const LoadedModel& loaded, const routing::Router& router, const std::string& prompt,
-                         const std::string& task, const GenerationOptions& options, bool print);
+/// With `print`, writes the text to standard output as it comes.
+serving::TextAnswer answered(const LoadedModel& loaded, const workspace::RoutedExperts& routed,
+                             const serving::TextPrompt& prompt, const std::string& task,
+                             const GenerationOptions& options, bool print);
 
 }  // namespace quiver::cli

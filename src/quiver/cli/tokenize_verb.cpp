@@ -8,6 +8,7 @@
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
 #include "quiver/model/load.h"
+#include "quiver/text/encode_prompt.h"
 
 namespace quiver::cli {
 namespace {
@@ -55,7 +56,7 @@ void show_chat(const Options& o, const text::LoadedTokenizer& loaded) {
   const auto tools = request.value("tools", json());
   if (tools.is_array() && !tools.empty()) options.tools_json = tools.dump();
   const auto text = loaded.chat_template->render(messages, options);
-  if (o.json) return print_json({{"text", text}, {"ids", loaded.tokenizer->encode(text)}});
+  if (o.json) return print_json({{"text", text}, {"ids", text::encode_chat(loaded, messages, options)}});
   std::printf("%s\n", text.c_str());
 }
 

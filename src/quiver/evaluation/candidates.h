@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "quiver/model/generate.h"
+#include "quiver/model/bind_experts.h"
 #include "quiver/model/model.h"
 
 namespace quiver::evaluation {

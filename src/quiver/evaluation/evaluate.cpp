@@ -13,6 +13,7 @@
 #include "quiver/evaluation/metrics.h"
 #include "quiver/evaluation/routing_accuracy.h"
 #include "quiver/evaluation/task_metrics.h"
+#include "quiver/serving/generate.h"
 
 namespace quiver::evaluation {
 namespace {
@@ -95,7 +96,7 @@ class TaskRun {
   model::BindExperts start(const std::vector<Ids>& prompts) const {
     std::vector<routing::Request> requests;
     for (const auto& ids : prompts) requests.push_back({task_.name, ids});
-    return router_.start(requests);
+    return routing::bind_requests(router_, requests);
   }
 
   void score(std::size_t begin, std::size_t end) {
@@ -204,18 +205,18 @@ class TaskRun {
   /// `begin`.
   void generate_answers(const std::vector<Ids>& prompts, std::size_t begin, const std::vector<std::size_t>& wanted) {
     if (wanted.empty()) return;
-    std::vector<Ids> own;
-    for (const auto s : wanted) own.push_back(prompts[s - begin]);
-    model::GenerateOptions options;
+    std::vector<routing::Request> own;
+    for (const auto s : wanted) own.push_back({task_.name, prompts[s - begin]});
+    serving::GenerateOptions options;
     options.max_new_tokens = options_.max_new_tokens;
     options.stop_tokens = inputs_.tokenizer.eos_ids();
     const auto on_token = [&](std::size_t, std::int32_t token) {
       return inputs_.tokenizer.piece_bytes(token).find('\n') == std::string::npos;
     };
-    const auto answers = model::generate(inputs_.model, own, options, start(own), on_token);
+    const auto answers = serving::generate(inputs_.model, own, options, &router_, on_token);
     for (std::size_t k = 0; k < wanted.size(); ++k) {
       auto& sample = samples_[wanted[k]];
-      sample.prediction = first_line(inputs_.tokenizer.decode(answers[k], {true}));
+      sample.prediction = first_line(inputs_.tokenizer.decode(answers[k].checked(), {true}));
       const auto right = references(wanted[k]);
       sample.scores["exact_match"] = exact_match(sample.prediction, right) ? 1.0 : 0.0;
       sample.scores["rouge_l"] = rouge_l_f1(sample.prediction, right);

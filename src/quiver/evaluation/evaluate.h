@@ -25,7 +25,7 @@
 #include "quiver/data/join.h"
 #include "quiver/data/task.h"
 #include "quiver/evaluation/report/report.h"
-#include "quiver/model/generate.h"
+#include "quiver/model/bind_experts.h"
 #include "quiver/routing/router.h"
 #include "quiver/text/tokenizer.h"
 

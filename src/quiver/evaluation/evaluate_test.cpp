@@ -46,18 +46,31 @@ text::Tokenizer tiny_tokenizer(Ids ends = {kEnd}) {
 class WatchedRouter : public routing::Router {
  public:
   explicit WatchedRouter(const routing::Router& inner) : inner_(inner) {}
-  model::BindExperts start(const std::vector<routing::Request>& requests) const override {
-    for (const auto& request : requests) EXPECT_EQ(request.task, "tiny");
-    return [this, inner = inner_.start(requests)](const model::PackedBatch& batch,
-                                                  const std::vector<std::size_t>& numbers) {
-      tokens += batch.tokens();
-      ++passes;
-      return inner(batch, numbers);
-    };
-  }
+  std::unique_ptr<routing::Sessions> sessions() const override { return std::make_unique<Watched>(*this); }
   mutable std::int64_t tokens = 0, passes = 0;
 
  private:
+  class Watched : public routing::Sessions {
+   public:
+    explicit Watched(const WatchedRouter& router) : router_(router), inner_(router.inner_.sessions()) {}
+    std::vector<Id> open(const std::vector<routing::Request>& requests) override {
+      for (const auto& request : requests) EXPECT_EQ(request.task, "tiny");
+      return inner_->open(requests);
+    }
+    at::Tensor soft_prompt(Id id) const override { return inner_->soft_prompt(id); }
+    std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch, const std::vector<Id>& ids) override {
+      router_.tokens += batch.tokens();
+      ++router_.passes;
+      return inner_->bind(batch, ids);
+    }
+    Id branch(Id id) override { return inner_->branch(id); }
+    void close(Id id) override { inner_->close(id); }
+
+   private:
+    const WatchedRouter& router_;
+    std::unique_ptr<Sessions> inner_;
+  };
+
   const routing::Router& inner_;
 };
 
@@ -185,8 +198,8 @@ TEST_F(TinyEvaluation, CandidatesScoreAsInAPassOverTheWholeRow) {
   prompts[1].candidates.resize(2);
   ASSERT_EQ(prompts[0].candidates[1].size(), 1u);
   for (const auto* router : {&expert, &base}) {
-    const auto scores =
-        score_candidates(model_, prompts, router->start(std::vector<routing::Request>(prompts.size(), {"tiny", {}})));
+    const auto scores = score_candidates(
+        model_, prompts, routing::bind_requests(*router, std::vector<routing::Request>(prompts.size(), {"tiny", {}})));
     ASSERT_EQ(scores.size(), prompts.size());
     for (std::size_t p = 0; p < prompts.size(); ++p) {
       ASSERT_EQ(scores[p].size(), prompts[p].candidates.size());

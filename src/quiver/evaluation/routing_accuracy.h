@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "quiver/model/generate.h"
+#include "quiver/model/bind_experts.h"
 
 namespace quiver::evaluation {
 

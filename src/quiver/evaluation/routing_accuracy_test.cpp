@@ -18,7 +18,7 @@ class RoutingAccuracyOf : public routing::WithBank {
     const routing::ConstantRouter router(bank({2, 2, 2}), pairs);
     RoutingAccuracy accuracy(model_, std::move(right));
     const std::vector<std::int32_t> ids{3, 9, 27};
-    const auto bind = accuracy.listen(router.start({{"", ids}}), 1);
+    const auto bind = accuracy.listen(routing::bind_requests(router, {{"", ids}}), 1);
     const auto batch = model::pack({{ids, nullptr, true}}, part);
     model_.forward(batch, bind(batch, {0}).get());
     auto out = accuracy.by_layer();

@@ -42,7 +42,7 @@ Trace trace_text(const EvaluateInputs& inputs, const routing::Router& router, co
   trace.experts = own.empty() ? experts : own;
   for (const auto id : ids) trace.tokens.push_back(inputs.tokenizer.piece_bytes(id));
 
-  const auto bind = router.start({{options.task, ids}});
+  const auto bind = routing::bind_requests(router, {{options.task, ids}});
   const auto soft = bind.soft_prompt(0);
   const auto batch = model::pack({{ids, nullptr, true, soft}});
   const auto source = bind(batch, {0});

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "quiver/model/generate.h"
+#include "quiver/model/bind_experts.h"
 #include "quiver/model/model.h"
 
 namespace quiver::model {

@@ -19,7 +19,7 @@ at::Tensor sites_apart(const Linear& linear, const at::Tensor& x, const std::vec
     std::vector<ops::SiteUse> of_site;
     for (const auto& use : uses) {
       if (use.out_begin != site.begin) continue;
-      in = ops::scaled_input(x, use);
+      in = ops::scaled_input(in, use);  // uses of the same columns are of other tokens
       of_site.push_back(use);
       of_site.back().out_begin = 0;
     }

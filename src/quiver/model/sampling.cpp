@@ -54,23 +54,39 @@ void keep_min_p(std::vector<Candidate>& candidates, double min_p) {
 
 }  // namespace
 
-void check(const SamplingOptions& o) {
-  const auto require = [](bool ok, const char* option, double value, const char* expected) {
-    QUIVER_CHECK(ok, usage, option, "{}, expected {}", value, expected);
+void describe(SamplingOptions& o, OptionSet& set) {
+  set.group("Sampling")
+      .number("temperature", o.temperature, at_least(0), "0: the most likely token each time")
+      .integer("top_k", o.top_k, at_least(0), "sample among the k most likely")
+      .word("all", 0)
+      .number("top_p", o.top_p, {.low = 0, .high = 1, .above_low = true},
+              "... among the fewest that have this probability together")
+      .number("min_p", o.min_p, between(0, 1), "... among those with this share of the largest probability")
+      .number("repetition_penalty", o.repetition_penalty, above(0), "above 1: tokens that came before are less likely");
+}
+
+void check(const SamplingOptions& options) {
+  auto o = options;
+  OptionSet set;
+  describe(o, set);
+  check_ranges(set);
+  const auto read = [&](bool neutral, const char* option, double value) {
+    QUIVER_CHECK(o.temperature > 0 || neutral, usage, option, "{}, which is read only at a --temperature above 0",
+                 value);
   };
-  require(o.repetition_penalty > 0, "--repetition-penalty", o.repetition_penalty, "a positive number");
-  require(o.temperature >= 0, "--temperature", o.temperature, "0 (greedy) or a positive number");
-  require(o.top_k >= 0, "--top-k", static_cast<double>(o.top_k), "0 (all) or a positive number");
-  require(o.top_p > 0 && o.top_p <= 1, "--top-p", o.top_p, "above 0, at most 1");
-  require(o.min_p >= 0 && o.min_p <= 1, "--min-p", o.min_p, "0 to 1");
+  read(o.top_k <= 1, "--top-k", static_cast<double>(o.top_k));
+  read(o.top_p == 1, "--top-p", o.top_p);
+  read(o.min_p == 0, "--min-p", o.min_p);
 }
 
 std::int32_t sample(std::span<float> logits, std::span<const std::int32_t> context, const SamplingOptions& o,
                     Random& random) {
   penalise(logits, context, o.repetition_penalty);
-  if (o.temperature == 0.0) {
-    return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  }
+  const auto largest = std::max_element(logits.begin(), logits.end());
+  QUIVER_CHECK(std::isfinite(*largest), mismatch, "model",
+               "the logits of the next token are {}: the model or an expert in use holds numbers that are not finite",
+               *largest);
+  if (o.temperature == 0.0) return static_cast<std::int32_t>(largest - logits.begin());
   auto candidates = ranked(logits, o.temperature);
   if (o.top_k > 0 && static_cast<std::size_t>(o.top_k) < candidates.size())
     candidates.resize(static_cast<std::size_t>(o.top_k));

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "quiver/base/options.h"
 #include "quiver/base/random.h"
 
 namespace quiver::model {
@@ -19,10 +20,12 @@ struct SamplingOptions {
   double min_p = 0.0;               ///< drop those below this share of the largest probability, [0, 1]
 };
 
-/// Throws Error{usage} naming the option that is out of range.
+void describe(SamplingOptions& options, OptionSet& set);
+/// Throws Error{usage} naming the option that is out of range, or that greedy choice does not read.
 void check(const SamplingOptions& options);
 
 /// logits: one token's, changed in place. context: tokens so far, for the penalty. Ties go to the lower id.
+/// Throws Error{mismatch} where the largest logit is not finite.
 std::int32_t sample(std::span<float> logits, std::span<const std::int32_t> context, const SamplingOptions& options,
                     Random& random);
 

@@ -70,6 +70,24 @@ TEST(Sampling, OptionsOutOfRangeAreNamed) {
   o.top_p = 1.0;
   o.temperature = -1.0;
   EXPECT_THROW(check(o), Error);
+  o.temperature = std::nan("");
+  EXPECT_THROW(check(o), Error);
+}
+
+TEST(Sampling, WhatAGreedyChoiceDoesNotReadIsRefused) {
+  SamplingOptions o;
+  o.min_p = 0.1;
+  EXPECT_THROW(check(o), Error);
+  o.temperature = 0.5;
+  check(o);
+  o = {};
+  o.top_p = 0.9;
+  EXPECT_THROW(check(o), Error);
+  o = {};
+  o.top_k = 1;  // the most likely, as greedy is
+  check(o);
+  o.top_k = 2;
+  EXPECT_THROW(check(o), Error);
 }
 
 }  // namespace

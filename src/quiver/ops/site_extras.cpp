@@ -110,12 +110,20 @@ bool has_extras(const std::vector<SiteUse>& sites) {
 }
 
 at::Tensor apply_extras(const at::Tensor& x, const at::Tensor& y, const std::vector<SiteUse>& sites) {
-  // The sites' columns, and what lies between them, one after another.
+  // The sites' columns, and what lies between them, one after another. Uses of the same columns are of other tokens.
   auto ordered = sites;
-  std::sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) { return a.out_begin < b.out_begin; });
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const auto& a, const auto& b) { return a.out_begin < b.out_begin; });
   std::vector<at::Tensor> parts;
   std::int64_t end = 0;
   for (const auto& site : ordered) {
+    if (!parts.empty() && site.out_begin < end) {
+      QUIVER_CHECK(site.out_begin + site.out_count == end && parts.back().size(1) == site.out_count, mismatch,
+                   "experts", "columns [{}, {}) overlap those of another site", site.out_begin,
+                   site.out_begin + site.out_count);
+      if (!site.bank->extras.empty()) parts.back() = finished(site, x, parts.back());
+      continue;
+    }
     if (site.out_begin > end) parts.push_back(y.narrow(1, end, site.out_begin - end));
     const auto own = y.narrow(1, site.out_begin, site.out_count);
     parts.push_back(site.bank->extras.empty() ? own : finished(site, x, own));

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "quiver/base/error.h"
 
@@ -102,23 +101,84 @@ std::unique_ptr<model::ExpertSource> bind_rows(std::shared_ptr<const adapter::Ba
   return std::make_unique<SharedMix>(std::move(bank), std::move(mix), std::move(rows), std::move(soft), combine);
 }
 
-std::unique_ptr<model::ExpertSource> bind_once(const Router& router, const model::PackedBatch& batch,
-                                               const std::vector<Request>& requests) {
-  std::vector<std::size_t> numbers(requests.size());
-  std::iota(numbers.begin(), numbers.end(), std::size_t{0});
-  return router.start(requests)(batch, numbers);
-}
-
-model::BindExperts RequestRouter::start(const std::vector<Request>& requests) const {
-  const auto chosen = choose(requests);
-  auto soft = soft_prompts(*bank_, chosen);
-  const auto bind = [bank = bank_, combine = combine_, chosen](const model::PackedBatch& batch,
-                                                               const std::vector<std::size_t>& numbers) {
-    std::vector<std::vector<ops::ExpertWeight>> pairs;
-    for (const auto number : numbers) pairs.push_back(chosen.at(number));
-    return bind_rows(bank, batch, pairs, combine);
+model::BindExperts bind_requests(const Router& router, const std::vector<Request>& requests) {
+  const auto sessions = std::shared_ptr<Sessions>(router.sessions());
+  const auto ids = sessions->open(requests);
+  std::vector<at::Tensor> soft;
+  for (const auto id : ids) soft.push_back(sessions->soft_prompt(id));
+  if (std::none_of(soft.begin(), soft.end(), [](const auto& own) { return own.defined(); })) soft.clear();
+  const auto bind = [sessions, ids](const model::PackedBatch& batch, const std::vector<std::size_t>& numbers) {
+    std::vector<Sessions::Id> rows;
+    for (const auto number : numbers) rows.push_back(ids.at(number));
+    return sessions->bind(batch, rows);
   };
   return {bind, std::move(soft)};
+}
+
+std::unique_ptr<model::ExpertSource> bind_once(const Router& router, const model::PackedBatch& batch,
+                                               const std::vector<Request>& requests) {
+  const auto sessions = router.sessions();
+  return sessions->bind(batch, sessions->open(requests));
+}
+
+namespace {
+
+struct Alike {};
+
+class StatelessSessions : public StateSessions<Alike> {
+ public:
+  explicit StatelessSessions(const StatelessRouter& router) : router_(router) {}
+
+ protected:
+  std::vector<Alike> start(const std::vector<Request>& requests) override {
+    return std::vector<Alike>(requests.size());
+  }
+  std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch& batch, const States&) override {
+    return router_.bind(batch);
+  }
+
+ private:
+  const StatelessRouter& router_;
+};
+
+struct Chosen {
+  std::vector<ops::ExpertWeight> pairs;
+  at::Tensor soft;
+};
+
+class RequestSessions : public StateSessions<Chosen> {
+ public:
+  RequestSessions(const RequestRouter& router, std::shared_ptr<const adapter::Bank> bank, ops::Combine combine)
+      : router_(router), bank_(std::move(bank)), combine_(combine) {}
+
+ protected:
+  std::vector<Chosen> start(const std::vector<Request>& requests) override {
+    auto pairs = router_.choose(requests);
+    auto soft = soft_prompts(*bank_, pairs);
+    soft.resize(pairs.size());
+    std::vector<Chosen> out;
+    for (std::size_t i = 0; i < pairs.size(); ++i) out.push_back({std::move(pairs[i]), std::move(soft[i])});
+    return out;
+  }
+  std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch& batch, const States& states) override {
+    std::vector<std::vector<ops::ExpertWeight>> pairs;
+    for (const auto& state : states) pairs.push_back(state->pairs);
+    return bind_rows(bank_, batch, pairs, combine_);
+  }
+  at::Tensor prompt_of(const Chosen& chosen) const override { return chosen.soft; }
+
+ private:
+  const RequestRouter& router_;
+  std::shared_ptr<const adapter::Bank> bank_;
+  ops::Combine combine_;
+};
+
+}  // namespace
+
+std::unique_ptr<Sessions> StatelessRouter::sessions() const { return std::make_unique<StatelessSessions>(*this); }
+
+std::unique_ptr<Sessions> RequestRouter::sessions() const {
+  return std::make_unique<RequestSessions>(*this, bank_, combine_);
 }
 
 std::vector<at::Tensor> soft_prompts(const adapter::Bank& bank,

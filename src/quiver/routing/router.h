@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A router computes mixes: which experts of a bank apply to each token, and how strongly.
 //
-// Immutable once made and safe to share between threads; all that belongs to requests and batches lives in what `start`
-// returns.
+// Immutable once made and safe to share between threads; all that belongs to requests and batches lives in its
+// sessions (sessions.h).
 #pragma once
 
 #include <memory>
@@ -13,26 +13,25 @@
 #include "quiver/adapter/bank.h"
 #include "quiver/base/progress.h"
 #include "quiver/library/library.h"
-#include "quiver/model/generate.h"
+#include "quiver/model/bind_experts.h"
+#include "quiver/model/model.h"
+#include "quiver/routing/sessions.h"
 #include "quiver/text/tokenizer.h"
 
 namespace quiver::routing {
 
-/// A text on its way through the model: a row of a task, or a prompt and its answer.
-struct Request {
-  std::string task;                  ///< "" where unknown: only the oracle asks
-  std::vector<std::int32_t> prompt;  ///< what routers that choose once per request go by
-};
-
 class Router {
  public:
   virtual ~Router() = default;
-  /// Experts for passes over these requests. What is chosen once per request is chosen here. The function returned
-  /// gives the experts of one pass (null: the base model), serves one thread, and must not outlive the router.
-  virtual model::BindExperts start(const std::vector<Request>& requests) const = 0;
+  /// Fresh ones, with no request open.
+  virtual std::unique_ptr<Sessions> sessions() const = 0;
   /// The experts that its mixes number, where they are its own and not those of the bank it was made with.
   virtual std::vector<std::string> own_experts() const { return {}; }
 };
+
+/// These requests, open for as long as the function is kept: experts for passes over them by their numbers in the list.
+/// It serves one thread and must not outlive the router.
+model::BindExperts bind_requests(const Router& router, const std::vector<Request>& requests);
 
 /// Experts for one pass in which row i is requests[i].
 std::unique_ptr<model::ExpertSource> bind_once(const Router& router, const model::PackedBatch& batch,
@@ -42,9 +41,7 @@ std::unique_ptr<model::ExpertSource> bind_once(const Router& router, const model
 class StatelessRouter : public Router {
  public:
   virtual std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch) const = 0;
-  model::BindExperts start(const std::vector<Request>&) const final {
-    return [this](const model::PackedBatch& batch, const std::vector<std::size_t>&) { return bind(batch); };
-  }
+  std::unique_ptr<Sessions> sessions() const final;
 };
 
 /// For routers that choose experts once per request, the same at all sites and tokens.
@@ -54,7 +51,7 @@ class RequestRouter : public Router {
       : bank_(std::move(bank)), combine_(combine) {}
   /// The pairs of each request; empty pairs: the base model.
   virtual std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const = 0;
-  model::BindExperts start(const std::vector<Request>& requests) const final;
+  std::unique_ptr<Sessions> sessions() const final;
 
  protected:
   std::shared_ptr<const adapter::Bank> bank_;

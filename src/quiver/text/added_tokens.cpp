@@ -39,7 +39,7 @@ std::optional<AddedTokenMatcher::Found> AddedTokenMatcher::find(std::string_view
   return std::nullopt;
 }
 
-void AddedTokenMatcher::split(Part part, bool skip_special, const std::function<void(Part)>& on_text,
+void AddedTokenMatcher::split(Part part, const IsText& is_text, const std::function<void(Part)>& on_text,
                               const std::function<void(std::int32_t)>& on_token) const {
   const auto text = part.text;
   const auto emit = [&](std::size_t begin, std::size_t end) {
@@ -52,7 +52,7 @@ void AddedTokenMatcher::split(Part part, bool skip_special, const std::function<
     const auto& token = *found->token;
     from = found->end;
     if (found->begin < done) continue;  // inside the white space that the token before took
-    if (token.special && skip_special) continue;
+    if (is_text(token, text.substr(found->begin, found->end - found->begin))) continue;
     if (token.single_word && word_touches(text, found->begin, found->end)) continue;
     emit(done, token.lstrip ? skip_white_space_back(text, found->begin, done) : found->begin);
     on_token(token.id);

@@ -37,9 +37,10 @@ class AddedTokenMatcher {
 
   bool empty() const { return tokens_.empty(); }
 
-  /// Calls `on_text` for the parts between tokens and `on_token` for tokens, in order. With `skip_special`, special
-  /// tokens are text.
-  void split(Part part, bool skip_special, const std::function<void(Part)>& on_text,
+  /// Whether a token that was found, as this stretch of the text, is text after all.
+  using IsText = std::function<bool(const AddedToken& token, std::string_view found)>;
+  /// Calls `on_text` for the parts between tokens and `on_token` for tokens, in order.
+  void split(Part part, const IsText& is_text, const std::function<void(Part)>& on_text,
              const std::function<void(std::int32_t)>& on_token) const;
 
  private:

@@ -41,6 +41,11 @@ class Bpe {
   /// Throws Error{format} for a merge or unknown piece that is not in the vocabulary, or a piece that is there twice;
   /// `where` names the source.
   Bpe(BpeVocabulary vocabulary, BpeOptions options, const std::string& where);
+  // Views into its pieces would stay with the original of a copy.
+  Bpe(const Bpe&) = delete;
+  Bpe& operator=(const Bpe&) = delete;
+  Bpe(Bpe&&) = default;
+  Bpe& operator=(Bpe&&) = default;
 
   void encode(std::string_view word, std::vector<TokenId>& out) const;
 

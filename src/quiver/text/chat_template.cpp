@@ -74,9 +74,18 @@ std::optional<ChatMl> recognize_chatml(std::string_view text) {
   return trim(text).empty() ? std::optional(found) : std::nullopt;
 }
 
-void append_message(const std::string& role, const std::string& content, std::string& out) {
-  out += fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role, content);
-}
+class Parts {
+ public:
+  void add(const std::string& text, bool plain) {
+    if (text.empty()) return;
+    if (all_.empty() || all_.back().plain != plain) all_.push_back({"", plain});
+    all_.back().text += text;
+  }
+  std::vector<TextPart> take() { return std::move(all_); }
+
+ private:
+  std::vector<TextPart> all_;
+};
 
 }  // namespace
 
@@ -87,18 +96,29 @@ ChatTemplate::ChatTemplate(std::string source) : source_(std::move(source)) {
   }
 }
 
-std::string ChatTemplate::render(std::span<const Message> messages, const ChatOptions& options) const {
+std::vector<TextPart> ChatTemplate::parts(std::span<const Message> messages, const ChatOptions& options) const {
   QUIVER_CHECK(recognized_, unsupported, "chat template",
                "this model's chat template is not one that Quiver knows (the ChatML family)");
   const auto tools = trim(options.tools_json);
   QUIVER_CHECK(tools.empty() || tools == "[]" || tools == "null", unsupported, "chat template",
                "tools were given, but this model's chat template has no place for them");
-  std::string out;
-  if (default_system_ && !messages.empty() && messages[0].role != "system") {
-    append_message("system", *default_system_, out);
+  Parts out;
+  if (default_system_ && !messages.empty() && messages[0].role != "system")
+    out.add("<|im_start|>system\n" + *default_system_ + "<|im_end|>\n", false);
+  for (const auto& message : messages) {
+    out.add("<|im_start|>", false);
+    out.add(message.role, true);
+    out.add("\n", false);
+    out.add(message.content, true);
+    out.add("<|im_end|>\n", false);
   }
-  for (const auto& message : messages) append_message(message.role, message.content, out);
-  if (options.add_generation_prompt) out += "<|im_start|>assistant\n";
+  if (options.add_generation_prompt) out.add("<|im_start|>assistant\n", false);
+  return out.take();
+}
+
+std::string ChatTemplate::render(std::span<const Message> messages, const ChatOptions& options) const {
+  std::string out;
+  for (const auto& part : parts(messages, options)) out += part.text;
   return out;
 }
 

@@ -8,12 +8,15 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
+
+#include "quiver/text/text_part.h"
 
 namespace quiver::text {
 
 struct Message {
   std::string role;     ///< "system", "user", "assistant", ...; written as it stands
-  std::string content;  ///< written as it stands, special tokens included
+  std::string content;  ///< written as it stands
 };
 
 struct ChatOptions {
@@ -31,6 +34,8 @@ class ChatTemplate {
 
   /// Throws Error{unsupported} for a template that is not recognised, and for tools that it would drop.
   std::string render(std::span<const Message> messages, const ChatOptions& options = {}) const;
+  /// The same in parts: the template's, and in between, plain, what the messages bring. No two neighbours are alike.
+  std::vector<TextPart> parts(std::span<const Message> messages, const ChatOptions& options = {}) const;
 
  private:
   std::string source_;

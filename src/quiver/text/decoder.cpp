@@ -120,6 +120,17 @@ std::string decode_piece_bytes(const Decoder& decoder, DecodingPiece piece) {
   return std::move(piece.text);
 }
 
+bool reads_whole_text(const Decoder& decoder) {
+  bool joined = false;
+  for (const auto& step : decoder) {
+    if (std::holds_alternative<ByteLevelDecode>(step) || std::holds_alternative<FuseDecode>(step)) joined = true;
+    if (joined && std::holds_alternative<ReplaceDecode>(step)) return true;
+    const auto* strip = std::get_if<StripDecode>(&step);
+    if (strip && !(joined && strip->content == " " && strip->stop == 0)) return true;
+  }
+  return false;
+}
+
 std::size_t leading_spaces_dropped(const Decoder& decoder) {
   std::size_t dropped = 0;
   for (const auto& step : decoder) {

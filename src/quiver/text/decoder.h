@@ -53,4 +53,7 @@ std::string decode_piece_bytes(const Decoder& decoder, DecodingPiece piece);
 /// How many spaces at the beginning of a text the decoder takes away, which decode_piece_bytes leaves.
 std::size_t leading_spaces_dropped(const Decoder& decoder);
 
+/// True where a step looks at the whole text, so that what pieces add is known only from all of them.
+bool reads_whole_text(const Decoder& decoder);
+
 }  // namespace quiver::text

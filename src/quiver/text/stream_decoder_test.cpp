@@ -36,6 +36,31 @@ TEST(StreamDecoder, GivesWholeCharactersOnly) {
   EXPECT_EQ(decoder.finish(), "");
 }
 
+/// Steps that look at the whole text: an expression anchored at its beginning, white space taken from its end.
+TEST(StreamDecoder, EqualsTheWholeTextWhateverTheDecoderLooksAt) {
+  const auto pieces =
+      std::vector<std::string>{"-", "the", "-lo", "\xC3\xA9", "e-", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"};
+  for (const auto& step : std::vector<DecoderStep>{ReplaceDecode{Regex::compile("^-", "test"), ""},
+                                                   ReplaceDecode{Regex::compile("-", "test"), " "},
+                                                   StripDecode{"-", 1, 1}, StripDecode{" ", 0, 1}}) {
+    TokenizerParts parts;
+    parts.vocabulary.pieces = pieces;
+    parts.decoder = {ByteFallbackDecode{}, FuseDecode{}, step};
+    const auto tokenizer = std::make_shared<const Tokenizer>(std::move(parts), "test");
+    for (std::size_t length = 0; length <= pieces.size(); ++length) {
+      std::vector<TokenId> ids;
+      StreamDecoder decoder(tokenizer);
+      std::string streamed;
+      for (std::size_t i = 0; i < length; ++i) {
+        ids.push_back(static_cast<TokenId>(i));
+        streamed += decoder.push(ids.back());
+      }
+      streamed += decoder.finish();
+      EXPECT_EQ(streamed, tokenizer->decode(ids)) << length;
+    }
+  }
+}
+
 TEST(StreamDecoder, HidesSpecialTokensOnRequest) {
   StreamDecoder shown(byte_tokenizer()), hidden(byte_tokenizer(), {.skip_special_tokens = true});
   EXPECT_EQ(shown.push(256), "<end>");

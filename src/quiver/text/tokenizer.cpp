@@ -80,37 +80,101 @@ void Tokenizer::check_ids(const std::string& where) const {
   for (const auto id : suffix_) check(id, "template's");
 }
 
+/// Which stretches of a text hold no special tokens.
+class Tokenizer::Stretches {
+ public:
+  enum class All { parsed, plain };
+  explicit Stretches(All all) : all_plain_(all == All::plain) {}
+  /// Views of the plain stretches, in the order of the text.
+  Stretches(std::vector<std::string_view> plain, std::string_view markers)
+      : plain_(std::move(plain)), markers_(markers) {}
+
+  /// `text` is a view into the text itself.
+  bool plain_in(std::string_view text) const { return all_plain_ || !plain_of(text).empty(); }
+  /// The plain stretches that reach into it.
+  std::span<const std::string_view> plain_of(std::string_view text) const {
+    const auto first = std::partition_point(
+        plain_.begin(), plain_.end(), [&](std::string_view own) { return own.data() + own.size() <= text.data(); });
+    const auto last = std::partition_point(
+        first, plain_.end(), [&](std::string_view own) { return own.data() < text.data() + text.size(); });
+    return {first, last};
+  }
+  bool is_marker(const AddedToken& token) const {
+    return token.special || (!markers_.empty() && markers_.find(token.content) != std::string_view::npos);
+  }
+  bool all_plain() const { return all_plain_; }
+
+ private:
+  bool all_plain_ = false;
+  std::vector<std::string_view> plain_;
+  std::string_view markers_;
+};
+
 std::vector<TokenId> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
   std::string repaired;
   if (!is_valid_utf8(text)) {
     repaired = to_valid_utf8(text);
     text = repaired;
   }
-  std::vector<TokenId> out;
-  out.reserve(text.size() / 4 + 8);
-  if (options.add_special_tokens) out = prefix_;
-  MatchScratch scratch;
-  const bool skip_special = !options.parse_special_tokens;
-  raw_matcher_.split(
-      {text, true}, skip_special, [&](Part part) { encode_part(part, skip_special, scratch, out); },
-      [&](TokenId id) { out.push_back(id); });
-  if (options.add_special_tokens) out.insert(out.end(), suffix_.begin(), suffix_.end());
+  const Stretches stretches(options.parse_special_tokens ? Stretches::All::parsed : Stretches::All::plain);
+  auto out = encode_text(text, stretches);
+  if (!options.add_special_tokens) return out;
+  out.insert(out.begin(), prefix_.begin(), prefix_.end());
+  out.insert(out.end(), suffix_.begin(), suffix_.end());
   return out;
 }
 
-void Tokenizer::encode_part(Part part, bool skip_special, MatchScratch& scratch, std::vector<TokenId>& out) const {
+std::vector<TokenId> Tokenizer::encode(std::span<const TextPart> parts, std::string_view markers) const {
+  std::string text;
+  std::vector<std::pair<std::size_t, std::size_t>> places;
+  for (const auto& part : parts) {
+    const auto begin = text.size();
+    text += to_valid_utf8(part.text);
+    if (part.plain) places.emplace_back(begin, text.size() - begin);
+  }
+  std::vector<std::string_view> plain;
+  for (const auto& [begin, size] : places) plain.push_back(std::string_view(text).substr(begin, size));
+  return encode_text(text, Stretches(std::move(plain), markers));
+}
+
+std::vector<TokenId> Tokenizer::encode_text(std::string_view text, const Stretches& stretches) const {
+  std::vector<TokenId> out;
+  out.reserve(text.size() / 4 + 8);
+  MatchScratch scratch;
+  raw_matcher_.split(
+      {text, true},
+      [&](const AddedToken& token, std::string_view found) {
+        return stretches.is_marker(token) && stretches.plain_in(found);
+      },
+      [&](Part part) { encode_part(part, stretches, scratch, out); }, [&](TokenId id) { out.push_back(id); });
+  return out;
+}
+
+void Tokenizer::encode_part(Part part, const Stretches& stretches, MatchScratch& scratch,
+                            std::vector<TokenId>& out) const {
+  const bool plain = stretches.plain_in(part.text);
   std::string normalized;
+  std::vector<std::string> typed;  // what is plain, as it stands in the normalised text
   if (!normalizer_.empty()) {
+    for (const auto own : stretches.plain_of(part.text)) typed.push_back(normalize(normalizer_, own, scratch));
     normalized = normalize(normalizer_, part.text, scratch);
     part.text = normalized;
   }
   const auto* bpe = std::get_if<Bpe>(&model_);
-  const auto special = skip_special ? SpecialPieces::ignore : SpecialPieces::match;
+  const auto special = plain ? SpecialPieces::ignore : SpecialPieces::match;
   const auto encode_word = [&](std::string_view word) {
     bpe ? bpe->encode(word, out) : std::get<Unigram>(model_).encode(word, special, out);
   };
+  // Normalised text has lost its places: a token that somebody typed is none anywhere in this part.
+  const auto is_text = [&](const AddedToken& token, std::string_view found) {
+    if (!plain || !stretches.is_marker(token)) return false;
+    if (stretches.all_plain()) return true;
+    if (normalizer_.empty()) return stretches.plain_in(found);
+    return std::any_of(typed.begin(), typed.end(),
+                       [&](const auto& own) { return own.find(found) != std::string::npos; });
+  };
   normalized_matcher_.split(
-      part, skip_special, [&](Part words) { split_words(pre_tokenizer_, words, scratch, encode_word); },
+      part, is_text, [&](Part words) { split_words(pre_tokenizer_, words, scratch, encode_word); },
       [&](TokenId id) { out.push_back(id); });
 }
 

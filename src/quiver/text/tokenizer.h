@@ -2,8 +2,9 @@
 // Text to token ids and back: added tokens, normaliser, pre-tokeniser, byte-pair encoding or unigram model, template,
 // decoder, in the order and with the results of Hugging Face's `tokenizers`.
 //
-// Immutable after construction; thread-safe. Text is UTF-8; bytes that are not become U+FFFD before anything else.
-// Decoding what was encoded gives the text back, where the tokenizer does not normalise it and knows all its bytes.
+// Immutable after construction, moved but not copied; thread-safe. Text is UTF-8; bytes that are not become U+FFFD
+// before anything else. Decoding what was encoded gives the text back, where the tokenizer does not normalise it and
+// knows all its bytes.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include "quiver/text/decoder.h"
 #include "quiver/text/normalizer.h"
 #include "quiver/text/pre_tokenizer.h"
+#include "quiver/text/text_part.h"
 #include "quiver/text/unigram.h"
 
 namespace quiver::text {
@@ -53,12 +55,17 @@ class Tokenizer {
   Tokenizer(TokenizerParts parts, const std::string& where);
 
   std::vector<TokenId> encode(std::string_view text, EncodeOptions options = {}) const;
+  /// One text in parts, words and merges across their borders as if it stood in one piece. No special token, and no
+  /// added one that `markers` (a template's source) mentions, is found in what is plain.
+  std::vector<TokenId> encode(std::span<const TextPart> parts, std::string_view markers) const;
   /// Ids that no piece has add nothing; a negative id is Error{usage}.
   std::string decode(std::span<const TokenId> ids, DecodeOptions options = {}) const;
   /// The bytes that a token adds within a text; a character may be spread over several tokens (see StreamDecoder).
   const std::string& piece_bytes(TokenId id) const;
   /// Spaces that decode() takes from the beginning of a text, and piece_bytes() does not.
   std::size_t leading_spaces_dropped() const { return leading_spaces_dropped_; }
+  /// True where a text is more than the bytes of its tokens, one after another.
+  bool reads_whole_text() const { return text::reads_whole_text(decoder_); }
 
   /// One more than the highest id.
   std::size_t vocabulary_size() const { return piece_bytes_.size(); }
@@ -68,11 +75,15 @@ class Tokenizer {
   std::string token_text(TokenId id) const;
 
   std::optional<TokenId> bos_id() const { return bos_id_; }
+  /// What add_special_tokens puts before a text, and behind it.
+  const std::vector<TokenId>& prefix() const { return prefix_; }
+  const std::vector<TokenId>& suffix() const { return suffix_; }
   /// Tokens that end a generated text; the first is the one to train with. Empty where the files name none.
   const std::vector<TokenId>& eos_ids() const { return eos_ids_; }
   bool is_eos(TokenId id) const;
   /// An added token that the files call special.
   bool is_special(TokenId id) const;
+  bool is_added(TokenId id) const { return added_kind(id) != AddedKind::none; }
 
  private:
   enum class AddedKind : std::uint8_t { none, plain, special };
@@ -84,7 +95,9 @@ class Tokenizer {
   DecodingPiece decoding_piece(TokenId id) const;
   std::size_t model_size() const;
   std::optional<TokenId> model_id(std::string_view piece) const;
-  void encode_part(Part part, bool skip_special, MatchScratch& scratch, std::vector<TokenId>& out) const;
+  class Stretches;
+  std::vector<TokenId> encode_text(std::string_view text, const Stretches& stretches) const;
+  void encode_part(Part part, const Stretches& stretches, MatchScratch& scratch, std::vector<TokenId>& out) const;
 
   std::variant<Bpe, Unigram> model_;
   Normalizer normalizer_;

@@ -2,6 +2,7 @@
 #include "quiver/text/tokenizer_gguf.h"
 
 #include <algorithm>
+#include <array>
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
@@ -127,9 +128,12 @@ std::vector<AddedToken> read_added_tokens(const Metadata& metadata, const std::v
   return added;
 }
 
+// Control tokens that end a turn wherever they are there, as llama.cpp knows them: many files do not name theirs.
+constexpr std::array kEndsOfTurn{"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<end_of_utterance>", "<EOT>"};
+
 // The token that ends a text, then those that end a turn or a message; of these, ids outside the vocabulary are passed
 // over, as llama.cpp does.
-std::vector<TokenId> read_ends(const Metadata& metadata, std::size_t size) {
+std::vector<TokenId> read_ends(const Metadata& metadata, std::size_t size, const std::vector<AddedToken>& added) {
   std::vector<TokenId> ends;
   const auto add = [&](TokenId id) {
     if (std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
@@ -138,6 +142,11 @@ std::vector<TokenId> read_ends(const Metadata& metadata, std::size_t size) {
   for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
     const auto* id = metadata.find<std::int64_t>(key);
     if (id && *id >= 0 && static_cast<std::uint64_t>(*id) < size) add(static_cast<TokenId>(*id));
+  }
+  if (metadata.find<std::int64_t>("tokenizer.ggml.eot_token_id")) return ends;
+  for (const auto& token : added) {
+    if (token.special && std::find(kEndsOfTurn.begin(), kEndsOfTurn.end(), token.content) != kEndsOfTurn.end())
+      add(token.id);
   }
   return ends;
 }
@@ -184,7 +193,7 @@ TokenizerParts read_tokenizer_gguf(const GgufMetadata& values, const std::string
   }
   parts.decoder = {ByteLevelDecode{}};
   parts.bos_id = metadata.id("tokenizer.ggml.bos_token_id", size);
-  parts.eos_ids = read_ends(metadata, size);
+  parts.eos_ids = read_ends(metadata, size, parts.added);
   read_template(metadata, named.add_bos, parts);
   return parts;
 }

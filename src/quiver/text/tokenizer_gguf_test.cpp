@@ -65,6 +65,17 @@ TEST(TokenizerGguf, EndsOfTurnsOutsideTheVocabularyArePassedOver) {
   EXPECT_EQ(build(metadata).eos_ids(), std::vector<TokenId>{1});
 }
 
+TEST(TokenizerGguf, TheEndOfATurnIsKnownByItsTextWhereNoKeyNamesIt) {
+  auto metadata = small();
+  metadata["tokenizer.ggml.tokens"] =
+      Strings{"<s>", "</s>", "<end_of_turn>", "1", "2", "12", kSpace, kSpace + kSpace, "a"};
+  EXPECT_EQ(build(metadata).eos_ids(), std::vector<TokenId>{1});  // the user's own token
+  metadata["tokenizer.ggml.token_type"] = Numbers{3, 3, 3, 1, 1, 1, 1, 1, 1};
+  EXPECT_EQ(build(metadata).eos_ids(), (std::vector<TokenId>{1, 2}));
+  metadata["tokenizer.ggml.eot_token_id"] = std::int64_t{0};
+  EXPECT_EQ(build(metadata).eos_ids(), (std::vector<TokenId>{1, 0}));
+}
+
 TEST(TokenizerGguf, DamagedMetadataIsAnErrorThatNamesTheKey) {
   const auto expect = [](const char* key, const GgufMetadata::mapped_type& value, ErrorCode code) {
     auto metadata = small();

@@ -46,6 +46,11 @@ class Unigram {
   /// Throws Error{format} for a vocabulary that is empty, an unknown piece outside of it, a score that is not finite,
   /// or a text that is not UTF-8; `where` names the source.
   Unigram(UnigramVocabulary vocabulary, const std::string& where);
+  // Views into its pieces would stay with the original of a copy.
+  Unigram(const Unigram&) = delete;
+  Unigram& operator=(const Unigram&) = delete;
+  Unigram(Unigram&&) = default;
+  Unigram& operator=(Unigram&&) = default;
 
   /// Appends the ids of `text` (valid UTF-8).
   void encode(std::string_view text, SpecialPieces special, std::vector<TokenId>& out) const;

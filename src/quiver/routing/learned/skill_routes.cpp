@@ -5,8 +5,8 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/routing/route_entry.h"
 #include "quiver/routing/learned/skills.h"
+#include "quiver/routing/route_entry.h"
 
 namespace quiver::routing {
 namespace {
@@ -19,25 +19,43 @@ class SkillRouter : public Router {
   SkillRouter(SkillSet set, const adapter::Bank& shape, std::string forced)
       : set_(std::move(set)), shape_(shape.empty_copy()), forced_(std::move(forced)) {}
 
-  model::BindExperts start(const std::vector<Request>& requests) const override {
-    auto bank = std::make_shared<adapter::Bank>(shape_.empty_copy());
-    std::map<std::string, std::int64_t> number;
-    std::vector<std::int64_t> experts;
-    for (const auto& request : requests) {
-      const auto task = key(request.task);
-      const auto [place, fresh] = number.emplace(task, bank->size());
-      if (fresh) bank->add(task.empty() ? kMean : task, folded(task));
-      experts.push_back(place->second);
-    }
-    return [bank = std::shared_ptr<const adapter::Bank>(bank), experts](const model::PackedBatch& batch,
-                                                                        const std::vector<std::size_t>& rows) {
-      std::vector<std::vector<ops::ExpertWeight>> pairs;
-      for (const auto row : rows) pairs.push_back({{experts.at(row), 1.0f}});
-      return bind_rows(bank, batch, pairs);
-    };
-  }
+  std::unique_ptr<Sessions> sessions() const override { return std::make_unique<SkillSessions>(*this); }
 
  private:
+  /// The state of a request is the number of its task's expert.
+  class SkillSessions : public StateSessions<std::int64_t> {
+   public:
+    explicit SkillSessions(const SkillRouter& router)
+        : router_(router), bank_(std::make_shared<adapter::Bank>(router.shape_.empty_copy())) {}
+
+   protected:
+    std::vector<std::int64_t> start(const std::vector<Request>& requests) override {
+      // Passes that are still under way keep the bank that they were bound to.
+      auto bank = std::make_shared<adapter::Bank>(*bank_);
+      auto numbers = numbers_;
+      std::vector<std::int64_t> experts;
+      for (const auto& request : requests) {
+        const auto task = router_.key(request.task);
+        const auto [place, fresh] = numbers.emplace(task, bank->size());
+        if (fresh) bank->add(task.empty() ? kMean : task, router_.folded(task));
+        experts.push_back(place->second);
+      }
+      bank_ = std::move(bank);
+      numbers_ = std::move(numbers);
+      return experts;
+    }
+    std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch& batch, const States& states) override {
+      std::vector<std::vector<ops::ExpertWeight>> pairs;
+      for (const auto& state : states) pairs.push_back({{*state, 1.0f}});
+      return bind_rows(bank_, batch, pairs);
+    }
+
+   private:
+    const SkillRouter& router_;
+    std::shared_ptr<const adapter::Bank> bank_;
+    std::map<std::string, std::int64_t> numbers_;  ///< by task
+  };
+
   /// The task that a request is served as; "" where the mean of the skills is.
   std::string key(const std::string& task) const {
     const auto& asked = forced_.empty() ? task : forced_;

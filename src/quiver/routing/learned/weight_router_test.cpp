@@ -10,8 +10,8 @@
 
 #include "quiver/base/error.h"
 #include "quiver/routing/constant_router.h"
-#include "quiver/routing/test_bank.h"
 #include "quiver/routing/learned/xlora_router.h"
+#include "quiver/routing/test_bank.h"
 
 namespace quiver::routing {
 namespace {
@@ -55,7 +55,7 @@ TEST_F(PlaceWeightsOf, XLoraWithConstantLogitsIsAConstantMixInOnePassAndInTwo) {
   const auto whole = hidden(reading);
   EXPECT_GT(distance(whole, hidden(expected)), 1e-3);
   model::RowCache cache;
-  const auto bind = reading.start({Request{}});
+  const auto bind = bind_requests(reading, {Request{}});
   const std::vector<std::int32_t> ids{3, 9, 27, 31};
   const auto one = model::pack({{std::span(ids).first(3), &cache, true}});
   model_.forward(one, bind(one, {0}).get());

@@ -36,15 +36,10 @@ class WeightedSource : public model::ExpertSource {
   const std::vector<std::int64_t>& places_;
 };
 
-/// The same rows over caches of their own: the first pass sees the base model's keys and values.
-model::PackedBatch first_pass(const model::PackedBatch& batch, const std::vector<std::size_t>& requests,
-                              std::vector<model::RowCache>& caches) {
-  auto out = batch;
-  for (std::size_t i = 0; i < out.rows.size(); ++i) {
-    if (out.rows[i].cache) out.rows[i].cache = &caches.at(requests[i]);
-  }
-  return out;
-}
+/// Keys and values of a request's first pass.
+struct FirstPass {
+  model::RowCache cache;
+};
 
 }  // namespace
 
@@ -74,16 +69,43 @@ at::Tensor XLoraRouter::weights(const at::Tensor& hidden) const {
   return logits * network_.scaling;
 }
 
-model::BindExperts XLoraRouter::start(const std::vector<Request>& requests) const {
-  auto caches = std::make_shared<std::vector<model::RowCache>>(requests.size());
-  return [this, caches](const model::PackedBatch& batch, const std::vector<std::size_t>& numbers) {
+class XLoraRouter::XLoraSessions : public StateSessions<FirstPass> {
+ public:
+  explicit XLoraSessions(const XLoraRouter& router) : router_(router) {}
+
+ protected:
+  std::vector<FirstPass> start(const std::vector<Request>& requests) override {
+    return std::vector<FirstPass>(requests.size());
+  }
+  FirstPass branched(const FirstPass& state) const override { return {state.cache.copy()}; }
+  std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch& batch, const States& states) override {
     at::Tensor hidden;
     {
       const c10::AutoGradMode no_gradient(false);
-      hidden = model_.forward(first_pass(batch, numbers, *caches), nullptr);
+      hidden = router_.model_.forward(first_pass(batch, states), nullptr);
     }
-    return std::make_unique<WeightedSource>(*bank_, weights(hidden), touched_);
-  };
-}
+    return std::make_unique<WeightedSource>(*router_.bank_, router_.weights(hidden), router_.touched_);
+  }
+
+ private:
+  /// The same rows over the caches of the first pass. A pass that was bound and never ran has left tokens there.
+  static model::PackedBatch first_pass(const model::PackedBatch& batch, const States& states) {
+    auto out = batch;
+    for (std::size_t i = 0; i < out.rows.size(); ++i) {
+      if (!out.rows[i].cache) continue;
+      auto& own = states[i]->cache;
+      own.truncate(out.rows[i].cache->length());
+      QUIVER_CHECK(own.length() == out.rows[i].cache->length(), mismatch, "x-lora",
+                   "a row goes on after {} tokens, its first pass has read {}", out.rows[i].cache->length(),
+                   own.length());
+      out.rows[i].cache = &own;
+    }
+    return out;
+  }
+
+  const XLoraRouter& router_;
+};
+
+std::unique_ptr<Sessions> XLoraRouter::sessions() const { return std::make_unique<XLoraSessions>(*this); }
 
 }  // namespace quiver::routing

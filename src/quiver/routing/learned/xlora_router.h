@@ -20,11 +20,13 @@ struct XLoraNetwork {
 class XLoraRouter : public Router {
  public:
   XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, XLoraNetwork network);
-  model::BindExperts start(const std::vector<Request>& requests) const override;
+  /// A request keeps the keys and values of its first pass, as many as its row has in the second.
+  std::unique_ptr<Sessions> sessions() const override;
   /// Weights [T, sites or 1, E] for final hidden states [T, D]; differentiable in the network.
   at::Tensor weights(const at::Tensor& hidden) const;
 
  private:
+  class XLoraSessions;
   std::shared_ptr<const adapter::Bank> bank_;
   model::Model model_;
   XLoraNetwork network_;

@@ -69,10 +69,27 @@ Attempt read_attempt(const SavedRouter& saved, const model::Model& model) {
   return out;
 }
 
-model::BindExperts AttemptRouter::start(const std::vector<Request>& requests) const {
-  std::vector<at::Tensor> prompts;
-  for (const auto& request : requests) prompts.push_back(attempt_prompt(attempt_, model_.embedding(), request.prompt));
-  return model::prompts_alone(std::move(prompts));
-}
+/// The state of a request is its prompt of vectors.
+class AttemptRouter::AttemptSessions : public StateSessions<at::Tensor> {
+ public:
+  explicit AttemptSessions(const AttemptRouter& router) : router_(router) {}
+
+ protected:
+  std::vector<at::Tensor> start(const std::vector<Request>& requests) override {
+    std::vector<at::Tensor> out;
+    for (const auto& request : requests)
+      out.push_back(attempt_prompt(router_.attempt_, router_.model_.embedding(), request.prompt));
+    return out;
+  }
+  std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch&, const States&) override {
+    return nullptr;
+  }
+  at::Tensor prompt_of(const at::Tensor& prompt) const override { return prompt; }
+
+ private:
+  const AttemptRouter& router_;
+};
+
+std::unique_ptr<Sessions> AttemptRouter::sessions() const { return std::make_unique<AttemptSessions>(*this); }
 
 }  // namespace quiver::routing

@@ -38,9 +38,10 @@ Attempt read_attempt(const SavedRouter& saved, const model::Model& model);
 class AttemptRouter : public Router {
  public:
   AttemptRouter(const model::Model& model, Attempt attempt) : model_(model), attempt_(std::move(attempt)) {}
-  model::BindExperts start(const std::vector<Request>& requests) const override;
+  std::unique_ptr<Sessions> sessions() const override;
 
  private:
+  class AttemptSessions;
   model::Model model_;
   Attempt attempt_;
 };

@@ -15,23 +15,29 @@
 namespace quiver::routing {
 namespace {
 
-/// What the passes over the same texts share.
-struct Texts {
-  at::Tensor prompt;  ///< P^, [m, D]
-  /// By text and site, without an encoder: g [K] of the pass that read the prompt, for those that go on from its cache.
-  std::vector<std::map<std::int64_t, at::Tensor>> gates;
-  std::vector<at::Tensor> encoded;  ///< by text: mean of the encoder's final states at the prompt's positions, [D]
+/// What the passes over a text share.
+struct Text {
+  /// By site, without an encoder: g [K] of the pass that read the prompt, for those that go on from its cache.
+  std::map<std::int64_t, at::Tensor> gates;
+  at::Tensor encoded;  ///< mean of the encoder's final states at the prompt's positions, [D]
 };
+using Texts = std::vector<std::shared_ptr<Text>>;
+
+/// P^, as the target's options have it.
+at::Tensor target_prompt(const Pemt& pemt) {
+  return pemt.options.live ? guided_prompt(pemt.prompt, pemt.source_prompts) : pemt.prompt;
+}
 
 class PemtSource : public model::ExpertSource {
  public:
-  PemtSource(const model::Model& model, Pemt pemt, const model::PackedBatch& batch, std::vector<std::size_t> texts,
-             std::shared_ptr<Texts> shared, PemtTrace* trace)
+  /// prompt: P^.
+  PemtSource(const model::Model& model, Pemt pemt, at::Tensor prompt, const model::PackedBatch& batch, Texts texts,
+             PemtTrace* trace)
       : model_(model),
         pemt_(std::move(pemt)),
+        prompt_(std::move(prompt)),
         batch_(batch),
         texts_(std::move(texts)),
-        shared_(std::move(shared)),
         trace_(trace) {}
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
@@ -76,7 +82,7 @@ class PemtSource : public model::ExpertSource {
   void keep_encoded(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) {
     if (!two_stacks() || batch_.part != model::Part::prompt || in_encoder(sites.front().site)) return;
     for (std::size_t i = 0; i < texts_.size(); ++i) {
-      auto& own = shared_->encoded[texts_[i]];
+      auto& own = texts_[i]->encoded;
       if (!own.defined()) own = at_prompt(x, i).mean(0);
     }
   }
@@ -87,9 +93,9 @@ class PemtSource : public model::ExpertSource {
     std::vector<at::Tensor> means;
     for (std::size_t i = 0; i < texts_.size(); ++i) {
       if (pemt_.options.gate == PemtOptions::Gate::correlation) {
-        means.push_back(shared_->prompt.mean(0));
+        means.push_back(prompt_.mean(0));
       } else {
-        means.push_back(in_encoder(site) ? at_prompt(x, i).mean(0) : shared_->encoded[texts_[i]]);
+        means.push_back(in_encoder(site) ? at_prompt(x, i).mean(0) : texts_[i]->encoded);
         QUIVER_CHECK(means.back().defined(), mismatch, "pemt", "an answer came before its prompt");
       }
     }
@@ -100,7 +106,7 @@ class PemtSource : public model::ExpertSource {
   at::Tensor task_gates(const at::Tensor& gate, std::int64_t site, const at::Tensor& x) const {
     std::vector<at::Tensor> out;
     for (std::size_t i = 0; i < texts_.size(); ++i) {
-      auto& kept = shared_->gates[texts_[i]][site];
+      auto& kept = texts_[i]->gates[site];
       if (batch_.rows[i].soft > 0)
         kept = (at::mv(gate.t(), at_prompt(x, i).mean(0).to(at::kFloat)) / pemt_.options.temperature).softmax(0);
       QUIVER_CHECK(kept.defined(), mismatch, "pemt", "a text came before its prompt");
@@ -171,9 +177,9 @@ class PemtSource : public model::ExpertSource {
 
   model::Model model_;
   Pemt pemt_;
+  at::Tensor prompt_;
   const model::PackedBatch& batch_;
-  std::vector<std::size_t> texts_;
-  std::shared_ptr<Texts> shared_;
+  Texts texts_;
   PemtTrace* trace_;
   at::Tensor gates_of_rows_;  ///< of the site at hand
 };
@@ -187,15 +193,42 @@ at::Tensor guided_prompt(const at::Tensor& prompt, const std::vector<at::Tensor>
 }
 
 model::BindExperts bind_pemt(const model::Model& model, const Pemt& pemt, std::size_t texts, PemtTrace* trace) {
-  auto shared = std::make_shared<Texts>();
-  shared->prompt = pemt.options.live ? guided_prompt(pemt.prompt, pemt.source_prompts) : pemt.prompt;
-  shared->encoded.resize(texts);
-  shared->gates.resize(texts);
-  const auto bind = [model, pemt, shared, trace](const model::PackedBatch& batch,
-                                                 const std::vector<std::size_t>& requests) {
-    return std::make_unique<PemtSource>(model, pemt, batch, requests, shared, trace);
+  const auto prompt = target_prompt(pemt);
+  Texts all;
+  for (std::size_t i = 0; i < texts; ++i) all.push_back(std::make_shared<Text>());
+  const auto bind = [model, pemt, prompt, all, trace](const model::PackedBatch& batch,
+                                                      const std::vector<std::size_t>& requests) {
+    Texts own;
+    for (const auto number : requests) own.push_back(all.at(number));
+    return std::make_unique<PemtSource>(model, pemt, prompt, batch, std::move(own), trace);
   };
-  return {bind, std::vector<at::Tensor>(texts, shared->prompt)};
+  return {bind, std::vector<at::Tensor>(texts, prompt)};
+}
+
+namespace {
+
+class PemtSessions : public StateSessions<Text> {
+ public:
+  PemtSessions(const model::Model& model, const Pemt& pemt)
+      : model_(model), pemt_(pemt), prompt_(target_prompt(pemt)) {}
+
+ protected:
+  std::vector<Text> start(const std::vector<Request>& requests) override { return std::vector<Text>(requests.size()); }
+  std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch& batch, const States& states) override {
+    return std::make_unique<PemtSource>(model_, pemt_, prompt_, batch, states, nullptr);
+  }
+  at::Tensor prompt_of(const Text&) const override { return prompt_; }
+
+ private:
+  model::Model model_;
+  const Pemt& pemt_;
+  at::Tensor prompt_;
+};
+
+}  // namespace
+
+std::unique_ptr<Sessions> pemt_sessions(const model::Model& model, const Pemt& pemt) {
+  return std::make_unique<PemtSessions>(model, pemt);
 }
 
 namespace {
@@ -241,7 +274,7 @@ adapter::Adapter folded(const model::Model& model, const Pemt& pemt) {
     const auto weight = pemt.bank->norm(pemt.sources(), static_cast<std::int64_t>(n));
     if (weight.defined()) out.norms[model.norms()[n].name] = weight;
   }
-  out.soft_prompt = pemt.options.live ? guided_prompt(pemt.prompt, pemt.source_prompts) : pemt.prompt;
+  out.soft_prompt = target_prompt(pemt);
   adapter::for_each_tensor(out, [](at::Tensor& t) { t = t.detach(); });
   return out;
 }

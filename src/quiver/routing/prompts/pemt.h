@@ -24,6 +24,8 @@
 
 #include "quiver/adapter/bank.h"
 #include "quiver/model/bind_experts.h"
+#include "quiver/model/model.h"
+#include "quiver/routing/sessions.h"
 
 namespace quiver::routing {
 
@@ -60,6 +62,8 @@ struct PemtTrace {
 /// once, and must outlive them.
 model::BindExperts bind_pemt(const model::Model& model, const Pemt& pemt, std::size_t texts,
                              PemtTrace* trace = nullptr);
+/// For requests that come and go. The target must outlive them.
+std::unique_ptr<Sessions> pemt_sessions(const model::Model& model, const Pemt& pemt);
 
 /// The target with its gates taken in: an adapter whose factors are those of all sources side by side, each by its
 /// gate, and all else the target's. Exact. Throws Error{unsupported} on an encoder-decoder, whose gates depend on the

@@ -21,9 +21,7 @@ Pemt read_pemt(const SavedRouter& saved, const model::Model& model);
 class PemtRouter : public Router {
  public:
   PemtRouter(const model::Model& model, Pemt pemt) : model_(model), pemt_(std::move(pemt)) {}
-  model::BindExperts start(const std::vector<Request>& requests) const override {
-    return bind_pemt(model_, pemt_, requests.size());
-  }
+  std::unique_ptr<Sessions> sessions() const override { return pemt_sessions(model_, pemt_); }
   std::vector<std::string> own_experts() const override { return pemt_.bank->names(); }
 
  private:

@@ -97,22 +97,15 @@ class Chooser : public model::ExpertSource {
 class Decided : public model::ExpertSource {
  public:
   Decided(std::shared_ptr<const adapter::Bank> bank, const model::PackedBatch& batch, PlaceFinder place,
-          ops::Combine combine, std::shared_ptr<const std::vector<MoaRouter::Decision>> decisions,
-          std::vector<std::size_t> rows)
-      : bank_(std::move(bank)),
-        batch_(batch),
-        place_(place),
-        combine_(combine),
-        decisions_(std::move(decisions)),
-        rows_(std::move(rows)) {}
+          ops::Combine combine, std::vector<std::shared_ptr<MoaRouter::Decision>> rows)
+      : bank_(std::move(bank)), batch_(batch), place_(place), combine_(combine), rows_(std::move(rows)) {}
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor&) override {
     const auto place = place_(sites);
     std::vector<std::int64_t> experts;
-    for (const auto row : rows_) {
-      const auto& own = decisions_->at(row);
-      const auto found = own.by_place.find(place);
-      experts.push_back(found == own.by_place.end() ? own.elsewhere : found->second);
+    for (const auto& row : rows_) {
+      const auto found = row->by_place.find(place);
+      experts.push_back(found == row->by_place.end() ? row->elsewhere : found->second);
     }
     return uses_of(*bank_, sites, batch_, experts, combine_);
   }
@@ -122,8 +115,7 @@ class Decided : public model::ExpertSource {
   const model::PackedBatch& batch_;
   PlaceFinder place_;
   ops::Combine combine_;
-  std::shared_ptr<const std::vector<MoaRouter::Decision>> decisions_;
-  std::vector<std::size_t> rows_;
+  std::vector<std::shared_ptr<MoaRouter::Decision>> rows_;
 };
 
 /// Runs the prompts in passes; choose(first prompt of the pass) makes what each place is asked.
@@ -228,12 +220,21 @@ std::vector<MoaRouter::Decision> MoaRouter::decide(const std::vector<Request>& r
   return out;
 }
 
-model::BindExperts MoaRouter::start(const std::vector<Request>& requests) const {
-  auto decisions = std::make_shared<const std::vector<Decision>>(decide(requests));
-  return [this, decisions](const model::PackedBatch& batch, const std::vector<std::size_t>& numbers) {
-    return std::make_unique<Decided>(bank_, batch, PlaceFinder(model_, shape_.places), options_.combine, decisions,
-                                     numbers);
-  };
-}
+class MoaRouter::MoaSessions : public StateSessions<Decision> {
+ public:
+  explicit MoaSessions(const MoaRouter& router) : router_(router) {}
+
+ protected:
+  std::vector<Decision> start(const std::vector<Request>& requests) override { return router_.decide(requests); }
+  std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch& batch, const States& states) override {
+    return std::make_unique<Decided>(router_.bank_, batch, PlaceFinder(router_.model_, router_.shape_.places),
+                                     router_.options_.combine, states);
+  }
+
+ private:
+  const MoaRouter& router_;
+};
+
+std::unique_ptr<Sessions> MoaRouter::sessions() const { return std::make_unique<MoaSessions>(*this); }
 
 }  // namespace quiver::routing

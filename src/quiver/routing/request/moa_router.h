@@ -60,7 +60,7 @@ class MoaRouter : public Router {
  public:
   MoaRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, MoaShape shape,
             Classifiers classifiers, MoaOptions options);
-  model::BindExperts start(const std::vector<Request>& requests) const override;
+  std::unique_ptr<Sessions> sessions() const override;
 
   static constexpr std::int64_t kBase = -1;
   /// One request's experts: by place, and anywhere else.
@@ -71,6 +71,7 @@ class MoaRouter : public Router {
   std::vector<Decision> decide(const std::vector<Request>& requests) const;
 
  private:
+  class MoaSessions;
   std::shared_ptr<const adapter::Bank> bank_;
   model::Model model_;
   MoaShape shape_;

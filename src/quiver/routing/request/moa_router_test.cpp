@@ -183,7 +183,7 @@ TEST_F(Moa, FittedOnDomainsThatDifferItTellsThemApart) {
   const auto decisions = router.decide(requests);
   EXPECT_EQ(decisions[0].elsewhere, 0);
   EXPECT_EQ(decisions[1].elsewhere, 1);
-  const auto bind = router.start(requests);
+  const auto bind = bind_requests(router, requests);
   // The choice is kept: what comes after the prompt is not looked at.
   const std::vector<std::int32_t> answer{47, 47};
   const auto batch = model::pack({{answer, nullptr, true}});

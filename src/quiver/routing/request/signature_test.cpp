@@ -170,7 +170,7 @@ TEST_F(Signatures, LorauterWeighsTheNearestByTheirCosines) {
 TEST_F(Signatures, ARequestWithoutAPromptOrARouteWithoutALibraryIsRefused) {
   write_all();
   const auto router = make_router(parse_route("lorauter"), inputs_);
-  EXPECT_THROW(router->start({Request{}}), Error);
+  EXPECT_THROW(router->sessions()->open({Request{}}), Error);
   auto without = inputs_;
   without.library = nullptr;
   EXPECT_THROW(make_router(parse_route("ariadne"), without), Error);

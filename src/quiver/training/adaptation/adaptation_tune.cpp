@@ -160,7 +160,7 @@ at::Tensor mean_arrow_weights(const AdaptInputs& inputs, const std::vector<data:
   const auto sites = static_cast<std::int64_t>(inputs.model.sites().size());
   auto sum = at::zeros({sites, inputs.bank->size()}, at::kFloat), tokens = at::zeros({sites, 1}, at::kFloat);
   for (const auto& portion : portions(all, kPortion_tokens)) {
-    const auto choose = arrow->start(std::vector<routing::Request>(portion.size()));
+    const auto choose = routing::bind_requests(*arrow, std::vector<routing::Request>(portion.size()));
     std::vector<std::unique_ptr<model::ExpertSource>> sources;
     std::vector<const routing::Recorder*> recorders;
     const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::size_t>& requests) {

@@ -67,7 +67,7 @@ RoutedResult train_fusion(const RoutedTraining& training, std::shared_ptr<const 
   std::unique_ptr<routing::FusionRouter> router;  // lives until the pass that it started is over
   const StartLabels start = [&](const std::vector<std::int64_t>& labels) {
     router = std::make_unique<routing::FusionRouter>(bank, now());
-    return router->start(std::vector<routing::Request>(labels.size()));
+    return routing::bind_requests(*router, std::vector<routing::Request>(labels.size()));
   };
   const ExtraLoss distance = [&](const at::Tensor&) {
     at::Tensor sum;

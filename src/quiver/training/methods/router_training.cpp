@@ -150,8 +150,9 @@ SavedRouter train_xlora(const RoutedTraining& t, const std::shared_ptr<const ada
     in = out;
   }
   const routing::XLoraRouter router(bank, t.model, network);
-  const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::int64_t>& labels) {
-    return routing::bind_once(router, batch, std::vector<routing::Request>(labels.size()));
+  // An answer behind an encoder goes on from its prompt's first pass.
+  const StartLabels bind = [&](const std::vector<std::int64_t>& labels) {
+    return routing::bind_requests(router, std::vector<routing::Request>(labels.size()));
   };
   const auto result = train_routed(t, groups, rows.train, rows.validation, bind);
   SavedRouter out;

@@ -59,7 +59,13 @@ class RouterTraining : public testing::Test {
 
 TEST_F(RouterTraining, EveryKindLowersTheLossAndLeavesTheExpertsAlone) {
   using Kind = RouterOptions::Kind;
-  for (const auto kind : {Kind::gates, Kind::weights, Kind::xlora}) {
+  for (const auto& [folder, kind] : std::vector<std::pair<const char*, Kind>>{{"llama_untied", Kind::gates},
+                                                                              {"llama_untied", Kind::weights},
+                                                                              {"llama_untied", Kind::xlora},
+                                                                              {"t5/v10", Kind::gates},
+                                                                              {"t5/v10", Kind::weights},
+                                                                              {"t5/v10", Kind::xlora}}) {
+    model_ = model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests" / "golden" / folder, at::kFloat);
     const auto experts = bank();
     const auto before = experts->site(0).experts[0].b.clone();
     RouterOptions options;
@@ -68,7 +74,7 @@ TEST_F(RouterTraining, EveryKindLowersTheLossAndLeavesTheExpertsAlone) {
     const auto saved = train(options, experts);
     EXPECT_LT(saved.training.at("validation_loss").get<double>(),
               saved.training.at("first_validation_loss").get<double>() - 0.02)
-        << static_cast<int>(kind);
+        << folder << ' ' << static_cast<int>(kind);
     EXPECT_EQ(saved.experts, experts->names());
     EXPECT_TRUE(experts->site(0).experts[0].b.equal(before));
   }

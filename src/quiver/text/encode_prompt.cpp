@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/text/encode_prompt.h"
+
+#include <algorithm>
+#include <array>
+
+#include "quiver/base/error.h"
+
+namespace quiver::text {
+namespace {
+
+const ChatTemplate& template_of(const LoadedTokenizer& loaded) {
+  QUIVER_CHECK(loaded.chat_template, unsupported, "chat", "the model has no chat template");
+  return *loaded.chat_template;
+}
+
+}  // namespace
+
+std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view text) {
+  return tokenizer.encode(text, {.add_special_tokens = true});
+}
+
+std::vector<TokenId> encode_chat(const LoadedTokenizer& loaded, std::span<const Message> messages,
+                                 const ChatOptions& options) {
+  const auto& chat = template_of(loaded);
+  return loaded.tokenizer->encode(chat.parts(messages, options), chat.source());
+}
+
+std::vector<TokenId> chat_ends(const LoadedTokenizer& loaded) {
+  const auto& chat = template_of(loaded);
+  auto ends = loaded.tokenizer->eos_ids();
+  const std::array<Message, 2> turns{{{"user", "a"}, {"assistant", "b"}}};
+  const auto parts = chat.parts(turns, {.add_generation_prompt = false});
+  // The first token of the text behind the answer, where the vocabulary has it as one that is never split.
+  if (parts.empty() || parts.back().plain) return ends;
+  const auto behind = loaded.tokenizer->encode(parts.back().text);
+  if (!behind.empty() && loaded.tokenizer->is_added(behind[0]) && !loaded.tokenizer->is_eos(behind[0]))
+    ends.push_back(behind[0]);
+  return ends;
+}
+
+}  // namespace quiver::text
