@@ -55,12 +55,14 @@ def squad_words(text):
 
 
 def squad(prediction, references):
-    """Exact match and F1, each the best over the references."""
+    """Exact match and F1, each the best over the references; an empty reference, which 1.1 has none of, as 2.0 has it."""
     predicted = squad_words(prediction)
     exact, best = 0.0, 0.0
     for reference in references:
         wanted = squad_words(reference)
         exact = max(exact, float(predicted == wanted))
+        if not reference.strip():
+            best = max(best, float(not predicted))
         common = sum((collections.Counter(predicted) & collections.Counter(wanted)).values())
         if common:
             precision, recall = common / len(predicted), common / len(wanted)

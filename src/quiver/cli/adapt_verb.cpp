@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
+#include <set>
 
 #include "quiver/base/error.h"
 #include "quiver/cli/common.h"
-#include "quiver/workspace/task_rows.h"
 #include "quiver/cli/verb.h"
 #include "quiver/evaluation/evaluate.h"
+#include "quiver/evaluation/report/report_grid.h"
 #include "quiver/evaluation/terminal_table.h"
 #include "quiver/routing/constant_router.h"
 #include "quiver/training/adaptation/adaptation.h"
 #include "quiver/training/adaptation/adaptation_interval.h"
 #include "quiver/training/adaptation/few_shot.h"
+#include "quiver/workspace/task_rows.h"
 
 namespace quiver::cli {
 
@@ -23,6 +25,7 @@ struct Options {
   ExpertOptions experts;
   TaskOptions tasks;
   JoinChoice join;
+  OptionSet texts;
   training::AdaptOptions adapt;
   training::FewShotOptions few;
   evaluation::EvaluateOptions evaluate;
@@ -46,16 +49,23 @@ class Run {
       : o_(o),
         loaded_(load(o.model)),
         experts_(load_experts(o.experts, loaded_.model, progress_)),
-        tasks_(o.tasks.read(loaded_.text)) {
+        tasks_(o.tasks.read(loaded_.text, progress_)) {
     QUIVER_CHECK(experts_.inputs.library, usage, "adapt",
                  "it draws on a library; give --library DIR, and no --adapter");
     QUIVER_CHECK(o.save.empty() || tasks_.size() == 1, usage, "--save", "{} tasks, expected one", tasks_.size());
     if (!o.save.empty()) library::check_expert_name(o.save);
-    o.adapt.train.join = o.evaluate.join = o.join.options(loaded_);
+    const auto rules = text_rules(o.join, loaded_, known_rules(o.experts, experts_), vectors_before(experts_));
+    for (const auto& note : rules.notes) progress_.say(note);
+    o.adapt.train.join = o.evaluate.join = rules.join;
     o.evaluate.split = data::split_from_name(o.split);
+    o.evaluate.vectors_before = workspace::vectors_before(experts_);
   }
 
   void all() {
+    for (const auto& task : tasks_) {
+      const auto problem = evaluation::problem_of(task, o_.evaluate);
+      QUIVER_CHECK(problem.empty(), usage, "task " + task.name, "{}", problem);
+    }
     for (const auto& task : tasks_) {
       std::vector<Scores> scores;
       scores.push_back(zero_shot(task));
@@ -70,7 +80,7 @@ class Run {
  private:
   evaluation::ResultRow score(const data::Task& task, const routing::Router& router, const std::string& label) {
     const evaluation::EvaluateInputs inputs{loaded_.model, *loaded_.text.tokenizer, progress_};
-    return *evaluation::headline(evaluation::evaluate(inputs, task, router, label, o_.evaluate).results);
+    return evaluation::headline(evaluation::evaluate(inputs, task, router, label, o_.evaluate));
   }
 
   Scores zero_shot(const data::Task& task) {
@@ -84,16 +94,18 @@ class Run {
     return {"zero-shot", row.metric, {row.value}, 0, 0.0, 0.0};
   }
 
-  training::ExpertData examples(const data::Task& task, std::uint64_t seed) const {
+  training::ExpertData examples(const data::Task& task, std::uint64_t seed) {
     auto few = o_.few;
     few.seed = seed;
     const auto& tokenizer = *loaded_.text.tokenizer;
-    const auto eos = end_token(tokenizer, o_.adapt.train.join);
+    const auto eos = workspace::end_token(tokenizer, o_.adapt.train.join);
     const auto encode = [&](std::string_view text) { return tokenizer.encode(text); };
-    training::ExpertData out{task.name, {task.name}, {}, {}};
-    for (const auto i : training::few_shot_rows(task, few))
-      out.train.push_back(data::join_example(task.examples[i], encode, eos, o_.adapt.train.join));
-    return out;
+    auto joined = data::join_rows(task, training::few_shot_rows(task, few), fmt::format("examples of seed {}", seed),
+                                  encode, eos, o_.adapt.train.join);
+    for (const auto& line : joined.findings.lines()) {
+      if (said_.insert(line).second) progress_.say(line);
+    }
+    return {task.name, {task.name}, std::move(joined.rows), {}};
   }
 
   void adapt_once(const data::Task& task, std::uint64_t seed, Scores& scores) {
@@ -158,9 +170,12 @@ class Run {
         continue;
       }
       const bool adapted = s.regime != "zero-shot";
-      const auto interval = s.values.size() > 1 ? fmt::format("{:.1f} to {:.1f}", 100 * mean.low, 100 * mean.high) : "";
+      const auto shown = [kind = evaluation::metric_kind(s.metric)](double value) {
+        return evaluation::format_value(value, kind);
+      };
+      const auto interval = s.values.size() > 1 ? shown(mean.low) + " to " + shown(mean.high) : "";
       table.rows.push_back({{s.regime},
-                            {fmt::format("{:.1f}", 100 * mean.mean)},
+                            {shown(mean.mean)},
                             {interval},
                             {adapted ? std::to_string(s.values.size()) : ""},
                             {adapted ? std::to_string(s.trained) : ""},
@@ -174,6 +189,7 @@ class Run {
 
   Options& o_;
   TerminalProgress progress_;
+  std::set<std::string> said_;
   LoadedModel loaded_;
   ExpertSet experts_;
   std::vector<data::Task> tasks_;
@@ -223,7 +239,7 @@ std::function<void()> declare_adapt(CLI::App& app) {
   declare(app, o->model);
   declare(app, o->experts);
   declare(app, o->tasks);
-  declare(app, o->join);
+  declare(app, o->join, o->texts);
   app.add_option("--regime", o->regimes, regime_help())->required();
   app.add_option("--shots", o->few.shots, "examples in all; 0: see --shots-per-class")->capture_default_str();
   app.add_option("--shots-per-class", o->few.shots_per_class, "examples of each different target")

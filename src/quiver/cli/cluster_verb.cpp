@@ -58,7 +58,9 @@ std::vector<std::string> texts_of(const Options& o, const library::Library& libr
   auto out = clustering::task_texts(library, names);
   if (o.tasks.empty()) return out;
   std::map<std::string, std::string> sources;
-  for (const auto& task : data::read_tasks({o.tasks.begin(), o.tasks.end()}, {data::format_from_name(o.format), 0})) {
+  const auto set = data::read_tasks({o.tasks.begin(), o.tasks.end()}, {data::format_from_name(o.format), 0});
+  for (const auto& note : set.notes) TerminalProgress().say(note);
+  for (const auto& task : set.tasks) {
     sources[task.name] = sources_of(task);
   }
   for (std::size_t i = 0; i < names.size(); ++i) {

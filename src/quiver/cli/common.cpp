@@ -37,24 +37,21 @@ void declare(CLI::App& app, TaskOptions& options) {
   app.add_option("--task", options.paths, "a task file, or a folder of them (repeatable)")->required();
   app.add_option("--format", options.format, "auto, rows, messages, alpaca, natural-instructions, csv or tsv")
       ->capture_default_str();
+  app.add_option("--turns", options.turns, "of a chat that are learned: all of the assistant's, or the last")
+      ->capture_default_str();
 }
 
-void declare(CLI::App& app, JoinChoice& options) {
-  app.add_option("--separator", options.separator,
-                 "between source and target: newline, mttl-space, none, or auto: none for encoder-decoders, newline "
-                 "else")
-      ->capture_default_str();
-  app.add_option("--tokenise", options.tokenise, "source and target apart or joint")->capture_default_str();
-  app.add_option("--truncate", options.truncate, "the end of a long source that is cut: left or right")->capture_default_str();
-  app.add_option("--rules", options.rules, "mttl: MTTL's rules for all of these");
-  app.add_option("--max-tokens", options.max_tokens, "longest row, in tokens")->capture_default_str();
-  app.add_flag("--no-eos", options.no_eos, "do not end targets with the end-of-sequence token");
-  app.add_flag("--whole-sequence", options.whole_sequence, "learn the source too, not the target alone");
-  app.add_flag("--bos", options.bos, "begin rows with the model's begin-of-sequence token");
+void declare(CLI::App& app, JoinChoice& options, OptionSet& set) {
+  workspace::describe(options, set);
+  declare(app, set);
+}
+
+std::string json_line(const nlohmann::json& object) {
+  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 void print_json(const nlohmann::json& object) {
-  std::printf("%s\n", object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s", json_line(object).c_str());
   std::fflush(stdout);
 }
 

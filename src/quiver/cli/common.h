@@ -6,9 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "quiver/base/progress.h"
+#include "quiver/cli/declare_options.h"
 #include "quiver/workspace/experts.h"
 #include "quiver/workspace/open_model.h"
 #include "quiver/workspace/tasks.h"
+#include "quiver/workspace/text_rules.h"
 
 namespace quiver::cli {
 
@@ -24,9 +26,12 @@ void declare(CLI::App& app, ModelOptions& options);
 void declare(CLI::App& app, ExpertOptions& options);
 void declare(CLI::App& app, RouteOptions& options);
 void declare(CLI::App& app, TaskOptions& options);
-void declare(CLI::App& app, JoinChoice& options);
+/// How texts become rows; `set` describes the options and must outlive the application's run.
+void declare(CLI::App& app, JoinChoice& options, OptionSet& set);
 
-/// One JSON object per line on standard output.
+/// A JSON object as a line.
+std::string json_line(const nlohmann::json& object);
+/// One on standard output.
 void print_json(const nlohmann::json& object);
 /// NaN as null.
 nlohmann::json number_or_null(double value);

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 #include <ctime>
-#include <set>
-#include <sstream>
 
 #include "quiver/base/error.h"
-#include "quiver/base/strings.h"
+#include "quiver/base/output_folder.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
-#include "quiver/clustering/mbc.h"
-#include "quiver/evaluation/evaluate.h"
-#include "quiver/evaluation/report/report.h"
+#include "quiver/evaluation/results_json.h"
 #include "quiver/evaluation/terminal_table.h"
-#include "quiver/evaluation/trace.h"
 #include "quiver/routing/router_table.h"
+#include "quiver/workspace/evaluate_routes.h"
 
 namespace quiver::cli {
 namespace {
@@ -22,152 +18,85 @@ struct Options {
   ModelOptions model;
   ExpertOptions experts;
   TaskOptions tasks;
-  JoinChoice join;
-  evaluation::EvaluateOptions evaluate;
-  std::vector<std::string> routes;
-  std::string split = "test", samples, report, title = "Quiver evaluation";
+  workspace::EvaluationPlan plan;
+  OptionSet texts, scoring;
+  std::string samples, report, title = "Quiver evaluation";
   std::int64_t matrix_limit = 20, traces = 3;
   bool matrix = false, json = false;
 };
 
-bool knows(const ExpertSet& experts, const std::string& task) {
-  for (const auto& tasks : experts.inputs.expert_tasks) {
-    if (std::find(tasks.begin(), tasks.end(), task) != tasks.end()) return true;
-  }
-  return false;
+/// What is printed and written, before anything is computed for it.
+void check_outputs(const Options& o) {
+  if (!o.samples.empty()) check_output_file(o.samples, "--samples", evaluation::are_samples);
+  if (!o.report.empty()) check_output_file(o.report, "--report", evaluation::is_report);
 }
 
-class Run {
- public:
-  explicit Run(Options& o)
-      : o_(o),
-        loaded_(load(o.model)),
-        experts_(load_experts(o.experts, loaded_, progress_)),
-        tasks_(o.tasks.read(loaded_.text)) {
-    o.evaluate.split = data::split_from_name(o.split);
-    o.evaluate.join = o.join.options(loaded_);
-    if (o.routes.empty()) o.routes.push_back(natural_route(o.experts, experts_));
-    for (const auto& route : o.routes) routers_.push_back(make_router(route, experts_));
-  }
+void write_report(const Options& o, const LoadedModel& loaded, const ExpertSet& experts, evaluation::Report report) {
+  char date[32];
+  const std::time_t now = std::time(nullptr);
+  std::strftime(date, sizeof date, "%Y-%m-%d %H:%M", std::localtime(&now));
+  const auto& evaluate = o.plan.evaluate;
+  report.title = o.title;
+  report.facts = {{"model", o.model.model},
+                  {"fingerprint", loaded.model.fingerprint().substr(0, 12)},
+                  {"library", o.experts.library.empty() ? "none" : fs::path(o.experts.library).filename().string()},
+                  {"experts", std::to_string(experts.bank->size())},
+                  {"split", data::split_name(evaluate.split)},
+                  {"rows per task", evaluate.limit ? "at most " + std::to_string(evaluate.limit) : "all"},
+                  {"date", date}};
+  report.clustering = workspace::kept_clustering(experts);
+  write_file_atomically(o.report, evaluation::render_report(report));
+  std::fprintf(stderr, "report: %s\n", o.report.c_str());
+}
 
-  void all() {
-    std::string samples;
-    for (const auto& task : tasks_) {
-      for (std::size_t r = 0; r < routers_.size(); ++r) {
-        const bool unseen = experts_.bank->size() > 0 && !knows(experts_, task.name);
-        if (unseen && !routing::applies_to_unseen_tasks(routing::parse_route(o_.routes[r]))) continue;
-        auto result = evaluation::evaluate(inputs(), task, *routers_[r], o_.routes[r], o_.evaluate);
-        for (auto& row : result.results) {
-          row.held_out = unseen;
-          if (o_.json) print_row(row, result.routing_accuracy_by_layer);
-          report_.results.push_back(row);
-        }
-        for (const auto& sample : result.samples) samples += sample_line(sample);
-      }
+/// Exit status 1, with a line for each task or row that was lost.
+void refuse_failures(const std::vector<evaluation::Failure>& failures) {
+  if (failures.empty()) return;
+  std::string lines;
+  for (const auto& failure : failures) lines += "\n  " + failure.line();
+  fail(ErrorCode::format, "evaluate", "not everything could be scored:{}", lines);
+}
+
+void run(const Options& o) {
+  check_outputs(o);
+  TerminalProgress progress;
+  const auto loaded = load(o.model);
+  const auto experts = load_experts(o.experts, loaded, progress);
+  const auto tasks = o.tasks.read(loaded.text, progress);
+  const workspace::RoutedEvaluation evaluation(loaded, o.experts, experts, o.plan, progress);
+
+  std::string samples;
+  evaluation::TasksObserver observer;
+  observer.on_result = [&](const evaluation::Evaluation& result) {
+    for (const auto& line : evaluation::to_json(result)) {
+      if (o.json) print_json(line);
     }
-    if (!o_.samples.empty()) write_file_atomically(o_.samples, samples);
-    if (o_.matrix) fill_matrix();
-    if (!o_.json) std::printf("%s", evaluation::render_results_text(report_.results, colour_wanted()).c_str());
-    if (!o_.report.empty()) write_report();
+    for (const auto& sample : result.samples) samples += json_line(evaluation::to_json(sample));
+  };
+  observer.on_difference = [&](const evaluation::RouteDifference& difference) {
+    if (o.json) print_json(evaluation::to_json(difference));
+  };
+  const auto found = evaluation.run(tasks, observer);
+  if (!o.json) {
+    std::printf("%s", evaluation::render_results_text(found.results, colour_wanted()).c_str());
+    const auto differences = evaluation::render_differences_text(found.differences, colour_wanted());
+    if (!differences.empty()) std::printf("\n%s", differences.c_str());
+    std::fflush(stdout);
   }
-
- private:
-  evaluation::EvaluateInputs inputs() {
-    return {loaded_.model, *loaded_.text.tokenizer, progress_, &experts_.inputs.expert_tasks};
+  if (!o.samples.empty()) write_file_atomically(o.samples, samples);
+  evaluation::Report report;
+  report.results = found.results;
+  if (o.matrix) {
+    report.matrix = evaluation.matrix(tasks, o.matrix_limit, [&](const evaluation::ResultRow& row) {
+      if (o.json) print_json(evaluation::to_json(row));
+    });
   }
-
-  static void print_row(const evaluation::ResultRow& row, const std::vector<double>& by_layer = {}) {
-    nlohmann::json line{{"task", row.task},        {"route", row.route},
-                        {"metric", row.metric},    {"value", number_or_null(row.value)},
-                        {"count", row.count},      {"interval", {number_or_null(row.low), number_or_null(row.high)}},
-                        {"held_out", row.held_out}};
-    if (row.metric == "routing_accuracy") line["by_layer"] = by_layer;
-    print_json(line);
+  if (!o.report.empty()) {
+    report.traces = evaluation.traces(tasks, o.traces);
+    write_report(o, loaded, experts, std::move(report));
   }
-
-  static std::string sample_line(const evaluation::Sample& s) {
-    const nlohmann::json line{{"task", s.task},     {"route", s.route},           {"source", s.source},
-                              {"target", s.target}, {"prediction", s.prediction}, {"scores", s.scores}};
-    return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  }
-
-  /// Every expert on every task, by the task's headline number.
-  void fill_matrix() {
-    auto options = o_.evaluate;
-    options.limit = o_.matrix_limit;
-    auto& m = report_.matrix;
-    m.row_names = experts_.names();
-    for (const auto& task : tasks_) m.column_names.push_back(task.name);
-    for (const auto& name : m.row_names) {
-      const auto router = make_router("expert:" + name, experts_);
-      auto& row = m.values.emplace_back();
-      for (const auto& task : tasks_) {
-        const auto result = evaluation::evaluate(inputs(), task, *router, "expert:" + name, options);
-        const auto* best = evaluation::headline(result.results);
-        row.push_back(best->value);
-        if (o_.json) print_row(*best);
-      }
-    }
-  }
-
-  /// The last route that chooses among experts, on one test prompt of each of the first tasks.
-  void add_traces() {
-    if (experts_.bank->size() == 0) return;
-    static const std::set<std::string> shown{"arrow",     "spectr", "seqr", "average-activation",
-                                             "phatgoose", "auto",   "moa",  "pemt"};
-    std::size_t chosen = routers_.size();
-    for (std::size_t r = 0; r < routers_.size(); ++r) {
-      if (shown.contains(routing::parse_route(o_.routes[r]).name)) chosen = r;
-    }
-    if (chosen == routers_.size()) return;
-    for (std::size_t t = 0; t < tasks_.size() && static_cast<std::int64_t>(report_.traces.size()) < o_.traces; ++t) {
-      const auto& task = tasks_[t];
-      const auto rows = task.rows(o_.evaluate.split);
-      if (rows.empty()) continue;
-      auto trace = evaluation::trace_text(inputs(), *routers_[chosen], task.examples[rows[0]].source, experts_.names(),
-                                          {false, task.name});
-      trace.title = task.name + ", " + o_.routes[chosen];
-      report_.traces.push_back(std::move(trace));
-    }
-  }
-
-  void add_clustering() {
-    if (!experts_.library) return;
-    const auto clustering = clustering::read_clustering(*experts_.library);
-    if (!clustering) return;
-    report_.clustering.names = clustering->names;
-    report_.clustering.cluster = clustering->cluster;
-    report_.clustering.similarity = clustering->similarity;
-    for (const auto& [x, y] : clustering->positions) report_.clustering.positions.push_back({x, y});
-  }
-
-  void write_report() {
-    char date[32];
-    const std::time_t now = std::time(nullptr);
-    std::strftime(date, sizeof date, "%Y-%m-%d %H:%M", std::localtime(&now));
-    report_.title = o_.title;
-    report_.facts = {
-        {"model", o_.model.model},
-        {"fingerprint", loaded_.model.fingerprint().substr(0, 12)},
-        {"library", o_.experts.library.empty() ? "none" : fs::path(o_.experts.library).filename().string()},
-        {"experts", std::to_string(experts_.bank->size())},
-        {"split", o_.split},
-        {"rows per task", o_.evaluate.limit ? "at most " + std::to_string(o_.evaluate.limit) : "all"},
-        {"date", date}};
-    add_clustering();
-    add_traces();
-    write_file_atomically(o_.report, evaluation::render_report(report_));
-    std::fprintf(stderr, "report: %s\n", o_.report.c_str());
-  }
-
-  Options& o_;
-  TerminalProgress progress_;
-  LoadedModel loaded_;
-  ExpertSet experts_;
-  std::vector<data::Task> tasks_;
-  std::vector<std::unique_ptr<routing::Router>> routers_;
-  evaluation::Report report_;
-};
+  refuse_failures(found.failures);
+}
 
 std::string route_help() {
   std::string out = "how experts are applied (repeatable):";
@@ -182,15 +111,10 @@ std::function<void()> declare_evaluate(CLI::App& app) {
   declare(app, o->model);
   declare(app, o->experts);
   declare(app, o->tasks);
-  declare(app, o->join);
-  app.add_option("--route", o->routes, route_help());
-  app.add_option("--split", o->split, "train, validation or test")->capture_default_str();
-  app.add_option("--limit", o->evaluate.limit, "rows of each task; 0: all")->capture_default_str();
-  app.add_option("--max-new-tokens", o->evaluate.max_new_tokens, "of a generated answer")->capture_default_str();
-  app.add_option("--rank-labels", o->evaluate.label_limit,
-                 "rank a task without options among its training targets where they are at most so many; 0: generate")
-      ->capture_default_str();
-  app.add_option("--seed", o->evaluate.seed, "of the bootstrap")->capture_default_str();
+  declare(app, o->plan.join, o->texts);
+  app.add_option("--route", o->plan.routes, route_help());
+  evaluation::describe(o->plan.evaluate, o->scoring);
+  declare(app, o->scoring);
   app.add_option("--samples", o->samples, "a JSON line per row and route into this file");
   app.add_option("--report", o->report, "an HTML report into this file");
   app.add_option("--title", o->title, "of the report")->capture_default_str();
@@ -198,7 +122,7 @@ std::function<void()> declare_evaluate(CLI::App& app) {
   app.add_option("--matrix-limit", o->matrix_limit, "rows of each task for that")->capture_default_str();
   app.add_option("--traces", o->traces, "texts in the report whose routing is shown")->capture_default_str();
   app.add_flag("--json", o->json, "an object per task, route and metric");
-  return [o] { Run(*o).all(); };
+  return [o] { run(*o); };
 }
 
 }  // namespace quiver::cli

@@ -2,9 +2,9 @@
 #include <cstdio>
 
 #include "quiver/base/error.h"
-#include "quiver/workspace/prepare_routes.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
+#include "quiver/workspace/prepare_routes.h"
 
 namespace quiver::cli {
 
@@ -17,6 +17,7 @@ struct Options {
   ExpertOptions experts;
   TaskOptions tasks;
   JoinChoice join;
+  OptionSet texts;
   training::TrainOptions train;
   std::vector<std::string> routes{"arrow"};
   std::string name;
@@ -49,8 +50,11 @@ void from_tasks(Options& o, const std::vector<std::string>& routes, Progress& pr
                "it learns from the experts' tasks; give --task FOLDER");
   const auto loaded = load(o.model);
   const auto experts = load_experts(o.experts, loaded, progress);
-  o.train.join = o.join.options(loaded);
-  const PrepareData data{loaded, experts, o.tasks.read(loaded.text), o.train, o.limit, o.name, progress, o.again};
+  const auto rules = text_rules(o.join, loaded, known_rules(o.experts, experts), vectors_before(experts));
+  for (const auto& note : rules.notes) progress.say(note);
+  o.train.join = rules.join;
+  const PrepareData data{loaded,   experts, o.tasks.read(loaded.text, progress), o.train, o.limit, o.name,
+                         progress, o.again};
   for (const auto& route : routes) report(o, route, experts, prepare_from_tasks(routing::parse_route(route), data));
 }
 
@@ -71,7 +75,7 @@ std::function<void()> declare_prepare(CLI::App& app) {
   o->train.epochs = 1;
   declare(app, o->model);
   declare(app, o->experts);
-  declare(app, o->join);
+  declare(app, o->join, o->texts);
   app.add_option(
       "--route", o->routes,
       "the routes to make ready (repeatable): arrow; with --task also average-activation, phatgoose, auto, text, "

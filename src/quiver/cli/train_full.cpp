@@ -4,11 +4,11 @@
 #include <cstdio>
 
 #include "quiver/base/error.h"
-#include "quiver/workspace/model_folder.h"
-#include "quiver/workspace/task_rows.h"
 #include "quiver/data/batching.h"
 #include "quiver/training/expert_job.h"
 #include "quiver/training/methods/full_training.h"
+#include "quiver/workspace/model_folder.h"
+#include "quiver/workspace/task_rows.h"
 
 namespace quiver::cli {
 
@@ -22,8 +22,9 @@ void train_full_model(const FullRun& run, const LoadedModel& loaded, const std::
   for (const auto& task : tasks) {
     const auto& tokenizer = *loaded.text.tokenizer;
     rows.tasks.push_back(task.name);
-    add_rows(task, data::Split::train, run.limit, run.options.join, tokenizer, rows.train);
-    add_rows(task, data::Split::validation, run.validation_limit, run.options.join, tokenizer, rows.validation);
+    add_rows(task, data::Split::train, run.limit, run.options.join, tokenizer, progress, rows.train);
+    add_rows(task, data::Split::validation, run.validation_limit, run.options.join, tokenizer, progress,
+             rows.validation);
   }
   QUIVER_CHECK(!rows.train.empty(), usage, "--task", "no training rows");
   std::vector<std::size_t> lengths;

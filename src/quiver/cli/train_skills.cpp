@@ -5,8 +5,8 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
-#include "quiver/workspace/task_rows.h"
 #include "quiver/training/task_sampling.h"
+#include "quiver/workspace/task_rows.h"
 
 namespace quiver::cli {
 
@@ -14,8 +14,9 @@ using namespace workspace;
 
 namespace {
 
-std::vector<training::RoutedRow> rows_of(const SkillRun& run, data::Split split, std::int64_t limit) {
-  return labelled_rows(run.tasks, split, limit, run.train.join, *run.loaded.text.tokenizer);
+std::vector<training::RoutedRow> rows_of(const SkillRun& run, data::Split split, std::int64_t limit,
+                                         Progress& progress) {
+  return labelled_rows(run.tasks, split, limit, run.train.join, *run.loaded.text.tokenizer, progress);
 }
 
 std::vector<std::int64_t> labels_of(const std::vector<training::RoutedRow>& rows) {
@@ -129,12 +130,12 @@ void train_skills(const SkillRun& run, const SkillChoice& choice) {
   for (const auto& task : run.tasks) tasks.push_back(task.name);
   auto set = routing::make_skills(run.loaded.model, run.train.lora, options, tasks, derive_seed(run.train.seed, 1));
 
-  auto train = rows_of(run, data::Split::train, run.limit);
+  TerminalProgress progress;
+  auto train = rows_of(run, data::Split::train, run.limit, progress);
   if (choice.task_temperature != 1.0 && !train.empty()) train = sampled(train, choice.task_temperature, run.train.seed);
   if (choice.equal_tasks) weigh_tasks_alike(train);
-  const auto validation = rows_of(run, data::Split::validation, run.validation_limit);
+  const auto validation = rows_of(run, data::Split::validation, run.validation_limit, progress);
 
-  TerminalProgress progress;
   const auto result = training::train_skills({run.loaded.model, run.train, progress, "train " + name}, set,
                                              choice.training, train, validation);
   const auto training = figures(run, choice, result);

@@ -58,7 +58,7 @@ routing::RouteSpec spec_of(const Method& method, const std::vector<std::string>&
   return out;
 }
 
-std::vector<Target> targets_of(const TargetRun& run, const Method& method) {
+std::vector<Target> targets_of(const TargetRun& run, const Method& method, Progress& progress) {
   std::vector<Target> out;
   const auto name = run.name.empty() && method.joint ? std::string(method.name) : run.name;
   for (const auto& task : run.tasks) {
@@ -66,7 +66,7 @@ std::vector<Target> targets_of(const TargetRun& run, const Method& method) {
     out.back().tasks.push_back(task);
   }
   const auto rows = [&](const Target& target, data::Split split, std::int64_t limit) {
-    return labelled_rows(target.tasks, split, limit, run.options.join, *run.loaded.text.tokenizer);
+    return labelled_rows(target.tasks, split, limit, run.options.join, *run.loaded.text.tokenizer, progress);
   };
   for (auto& target : out) {
     library::check_expert_name(target.name);
@@ -159,7 +159,7 @@ void train_targets(const std::string& method, const TargetRun& run, Progress& pr
   const auto found = std::find_if(kMethods.begin(), kMethods.end(), [&](const auto& m) { return method == m.name; });
   QUIVER_CHECK(found != kMethods.end(), usage, "--method", "'{}', expected {}", method, join(target_methods(), ", "));
   const auto settings = spec_of(*found, run.settings);
-  const auto targets = targets_of(run, *found);
+  const auto targets = targets_of(run, *found, progress);
   for (const auto& target : targets) refuse_taken(run, target);
   for (const auto& target : targets) {
     auto learned = found->learn(run, settings, target, progress);

@@ -25,6 +25,7 @@ struct Options {
   ModelOptions model;
   TaskOptions tasks;
   JoinChoice join;
+  OptionSet texts;
   training::TrainOptions train;
   std::string library, output, name, clusters, init = "peft", init_from, schedule = "linear";
   std::int64_t limit = 0, validation_limit = 0;
@@ -144,6 +145,15 @@ std::vector<std::pair<std::string, std::vector<const data::Task*>>> plan(const O
   return out;
 }
 
+/// Vectors before the prompts that are trained, which take their places in the model's context.
+std::int64_t vectors_before(const Options& o) {
+  const auto& kinds = o.train.kind.kinds;
+  const bool trained = kinds.contains(adapter::Kind::prompt) || kinds.contains(adapter::Kind::mpt) ||
+                       kinds.contains(adapter::Kind::prefix);
+  const bool by_method = o.method == "pemt" || o.method == "attempt" || o.method == "mpt";
+  return trained || by_method ? o.train.kind.prompt_tokens : 0;
+}
+
 void report(const Options& o, const training::TrainedExpert& e) {
   if (o.json) {
     return print_json({{"expert", e.name},
@@ -180,8 +190,8 @@ void run(Options& o) {
   const auto loaded = load(o.model);
   if (o.method == "pemt-source" && o.train.lora.targets.empty())
     o.train.lora.targets = loaded.model.site_endings(model::Role::down);
-  o.train.join = o.join.options(loaded);
-  const auto tasks = o.tasks.read(loaded.text);
+  o.train.join = text_rules(o.join, loaded, {}, vectors_before(o)).join;
+  const auto tasks = o.tasks.read(loaded.text, progress);
 
   if (full) {
     const FullRun run{o.model.model, o.output, o.train, o.limit, o.validation_limit, o.json};
@@ -206,8 +216,8 @@ void run(Options& o) {
     data.name = name;
     for (const auto* task : members) {
       data.tasks.push_back(task->name);
-      add_rows(*task, data::Split::train, o.limit, o.train.join, *loaded.text.tokenizer, data.train);
-      add_rows(*task, data::Split::validation, o.validation_limit, o.train.join, *loaded.text.tokenizer,
+      add_rows(*task, data::Split::train, o.limit, o.train.join, *loaded.text.tokenizer, progress, data.train);
+      add_rows(*task, data::Split::validation, o.validation_limit, o.train.join, *loaded.text.tokenizer, progress,
                data.validation);
     }
   }
@@ -259,7 +269,7 @@ std::function<void()> declare_train(CLI::App& app) {
   declare_lora(app, *o);
   declare_kinds(app, *o);
   declare_optimisation(app, *o);
-  declare(app, o->join);
+  declare(app, o->join, o->texts);
   app.add_flag("--json", o->json, "an object per expert");
   return [o, &app] {
     if (app.count("--alpha") == 0) o->train.lora.alpha = 2.0 * static_cast<double>(o->train.lora.rank);

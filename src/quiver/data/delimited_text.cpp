@@ -96,7 +96,6 @@ void read_header(const std::vector<std::string>& fields, const std::string& wher
 }  // namespace
 
 void visit_fields(std::string_view text, const std::string& file, char separator, const FieldsVisitor& visit) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   RowReader reader(text, file, separator);
   std::vector<std::string> fields;
   while (reader.next(fields)) visit(fields, reader.where());

@@ -58,30 +58,44 @@ struct JoinOptions {
   bool whole_sequence_loss = false;
   /// A token put first in each row and never cut (BOS); -1: none, as SmolLM2 and MTTL have it.
   std::int32_t begin_token = -1;
+  /// What a row without begin_token begins with where its source is empty, so that its target's first token can be
+  /// learned and an answer has something to go on from; -1: nothing.
+  std::int32_t start_token = -1;
+  /// What closes the target of a rendered chat in place of the end-of-sequence token; -1: that token.
+  std::int32_t turn_end_token = -1;
   /// A token that closes each source and is never cut, as encoder-decoders have it; -1: none. Then tokenise = apart.
   std::int32_t source_end_token = -1;
 };
 
 /// A row ready for the model. 1 <= target_begin < ids.size(): the model predicts ids[target_begin..], each from the
-/// ids before it; the first id of a row is never predicted, so an empty source costs the target's first token.
+/// ids before it; the first id of a row is never predicted, so a row that begins with its target loses one token.
 struct TokenRow {
   std::vector<std::int32_t> ids;
   std::int32_t target_begin = 0;
   double weight = 1;
-  std::int32_t dropped_tokens = 0;  ///< lost to max_tokens
+  std::int32_t dropped_tokens = 0;         ///< lost to max_tokens
+  std::int32_t dropped_target_tokens = 0;  ///< those of them that were the target's, its end included
 };
+
+/// Throws Error{usage} where options contradict each other.
+void check(const JoinOptions& options);
 
 /// Source and target as one row. Throws Error{format} where nothing is left to learn, Error{usage} on bad options.
 TokenRow join_texts(std::string_view source, std::string_view target, const Encode& encode, std::int32_t eos_id,
                     const JoinOptions& options = {});
 
-/// The same for an example, with its weight. A chat must have been rendered: `source` filled, `messages` cleared.
+/// The same for an example, with its weight. A chat must have been rendered: `source` and `chat_ids` filled, `messages`
+/// cleared; its row is chat_ids, target and turn_end_token, whatever the separator, begin_token and tokenise.
 TokenRow join_example(const Example& example, const Encode& encode, std::int32_t eos_id,
                       const JoinOptions& options = {});
+/// Another answer in place of the example's target.
+TokenRow join_answer(const Example& example, std::string_view answer, const Encode& encode, std::int32_t eos_id,
+                     const JoinOptions& options = {});
 
 /// The ids of the source alone as a row would begin with them, to generate from: at most max_tokens, cut as options
 /// say. Equal to a row's ids before target_begin where tokenise = apart and the row was not cut.
 std::vector<std::int32_t> prompt_ids(std::string_view source, const Encode& encode, const JoinOptions& options = {});
+std::vector<std::int32_t> prompt_ids(const Example& example, const Encode& encode, const JoinOptions& options = {});
 
 /// The texts as they are encoded: separator applied, without EOS.
 struct JoinedTexts {

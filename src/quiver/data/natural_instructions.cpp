@@ -74,6 +74,7 @@ std::vector<Example> read_natural_instructions(const Json& document, const std::
   for (std::size_t i = 0; i < instances.size(); ++i) {
     const auto instance = item_of(instances, i, file + ", Instances");
     Example example;
+    example.where = instance.where;
     example.source = head + sentence(text_field(instance, "input")) + "\nOutput:";
     example.references = outputs_of(instance);
     example.target = example.references.front();

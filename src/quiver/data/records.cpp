@@ -11,7 +11,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 constexpr std::string_view kSpace = " \t\r\n";
 
 const Json* find(const Record& record, const std::string& key) {
@@ -66,7 +65,6 @@ Json parse_json(std::string_view text, const std::string& where) {
 }
 
 void visit_records(std::string_view text, const std::string& file, const RecordVisitor& visit) {
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   const auto first = text.find_first_not_of(kSpace);
   if (first != std::string_view::npos && text[first] == '[') return visit_list(text, file, visit);
   visit_lines(text, file, visit);

@@ -75,6 +75,7 @@ Format row_format_of(const Record& record) {
 Example example_from_row(const Record& record, Format format) {
   check_row_keys(record, format);
   Example example;
+  example.where = record.where;
   if (format == Format::messages) {
     read_chat(record, example);
   } else if (format == Format::alpaca) {

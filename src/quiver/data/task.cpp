@@ -43,12 +43,22 @@ Split split_from_name(std::string_view name) { return named(kSplits, name, "spli
 
 Format format_from_name(std::string_view name) { return named(kFormats, name, "task format"); }
 
-std::vector<std::size_t> Task::rows(Split split) const {
+std::vector<std::string> Example::right_answers() const {
+  return references.empty() ? std::vector<std::string>{target} : references;
+}
+
+std::vector<std::size_t> Task::rows(Split split, std::int64_t limit) const {
   std::vector<std::size_t> indices;
   for (std::size_t i = 0; i < examples.size(); ++i) {
+    if (limit > 0 && indices.size() == static_cast<std::size_t>(limit)) break;
     if (examples[i].split == split) indices.push_back(i);
   }
   return indices;
+}
+
+std::string Task::place(std::size_t example) const {
+  const auto& where = examples[example].where;
+  return where.empty() ? fmt::format("row {}", example + 1) : fmt::format("row {} ({})", example + 1, where);
 }
 
 void make_splits(Task& task, double validation_share, std::uint64_t seed) {

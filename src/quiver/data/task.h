@@ -5,8 +5,8 @@
 //   {"source": "...", "target": "...", "task": "name", "split": "train|validation|test",
 //    "options": ["..."], "references": ["..."], "weight": 1, "group": "...", "metrics": ["..."]}
 // `source` and `target` are required; `messages` ([{"role", "content"}, ...]) may stand for both. Other formats are
-// read by name (Format). A file is bytes from outside: every defect is one Error{format} that names file, line, key and
-// what was expected. Plain values; reading is thread-safe.
+// read by name (Format). A file is bytes from outside, and UTF-8: every defect is one Error{format} that names file,
+// line, key and what was expected. Plain values; reading is thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -41,6 +41,13 @@ struct Example {
   double weight = 1;                    ///< factor of the example's loss, >= 0
   Split split = Split::train;
   std::string group = {};  ///< examples that only count together, as MultiRC's answers to a question do
+  std::string where = {};  ///< `file:line` it was read from; empty where it was made otherwise
+  /// Of a chat that was rendered into `source`: its tokens, in which what people typed is never special. Rows then
+  /// begin with these and nothing is put before or behind them.
+  std::vector<std::int32_t> chat_ids = {};
+
+  /// All right answers: `references`, or the target.
+  std::vector<std::string> right_answers() const;
 };
 
 struct Task {
@@ -49,8 +56,10 @@ struct Task {
   std::vector<Example> examples;
   std::vector<std::string> metrics = {};  ///< evaluation's beside those that all tasks have; evaluation/task_metrics.h
 
-  /// Indices of the examples of one split, ascending.
-  std::vector<std::size_t> rows(Split split) const;
+  /// Indices of the examples of one split, ascending; the first `limit` of them where that is above 0.
+  std::vector<std::size_t> rows(Split split, std::int64_t limit = 0) const;
+  /// `row 5 (file.jsonl:7)`: what a message calls an example.
+  std::string place(std::size_t example) const;
 };
 
 enum class Format {
@@ -70,14 +79,24 @@ struct ReadOptions {
   Format format = Format::automatic;
   /// Natural Instructions only: worked examples put into each prompt, 0 to 8. More cost prompt tokens; 2 is customary.
   int positive_examples = 0;
+  Split split = Split::train;  ///< of rows that name none
 };
 
 /// One task from one file. Throws Error{not_found|format|unsupported}.
 Task read_task(const fs::path& path, const ReadOptions& options = {});
 
-/// The tasks of files and folders. A folder is searched to any depth for the format's extension (.jsonl unless the
-/// options name a format that has another), in the order of the paths. Two tasks of one name are an error.
-std::vector<Task> read_tasks(const std::vector<fs::path>& paths, const ReadOptions& options = {});
+/// Tasks, and what their reader should tell: files that were passed over, files that became splits of one task.
+struct TaskSet {
+  std::vector<Task> tasks;
+  std::vector<std::string> notes;  ///< a line each
+};
+
+/// The tasks of files and folders. A folder is searched to any depth, in the order of the paths, for files that the
+/// format may have (all readable ones where it is automatic), whatever the case of their extensions. Hidden files and
+/// folders and what editors leave are passed over; other files are named in the notes. Files of a folder named after
+/// splits (train.jsonl, dev.jsonl, x-train.jsonl beside x-test.jsonl) are one task, called after the folder or what
+/// stands before the split; a row's `split` counts before its file's. Two tasks of one name are an error.
+TaskSet read_tasks(const std::vector<fs::path>& paths, const ReadOptions& options = {});
 
 /// The task as JSON lines of Quiver's own rows, which read_task gives back; `split` in every row. Chats must have been
 /// rendered: throws Error{unsupported} otherwise.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// read_task and read_tasks of task.h: which format a file has, what its task is called, and where tasks lie.
+// read_task of task.h: which format a file has, and what its task is called.
 #include <algorithm>
 #include <cctype>
-#include <map>
 #include <optional>
 
 #include "quiver/base/error.h"
@@ -12,6 +11,7 @@
 #include "quiver/data/records.h"
 #include "quiver/data/row_formats.h"
 #include "quiver/data/task.h"
+#include "quiver/data/text_file.h"
 
 namespace quiver::data {
 namespace {
@@ -19,14 +19,16 @@ namespace {
 /// Gathers rows into a task: one name, one list of metrics, and either a split in every row or in none.
 class TaskBuilder {
  public:
-  TaskBuilder(Task& task, Format format) : task_(task), format_(format) {}
+  /// Rows that name no split belong to `split`.
+  TaskBuilder(Task& task, Format format, Split split) : task_(task), format_(format), split_(split) {}
 
   void add(const Record& record) {
     if (format_ == Format::automatic) format_ = row_format_of(record);
     check_name(record);
     check_split(record);
     check_metrics(record);
-    task_.examples.push_back(example_from_row(record, format_));
+    auto& example = task_.examples.emplace_back(example_from_row(record, format_));
+    if (!*has_split_) example.split = split_;
   }
 
  private:
@@ -60,6 +62,7 @@ class TaskBuilder {
 
   Task& task_;
   Format format_;
+  Split split_;
   std::optional<bool> has_split_;
 };
 
@@ -91,38 +94,22 @@ void read_instructions(Task& task, std::string_view text, const std::string& fil
   task.examples = read_natural_instructions(document, file, options.positive_examples);
 }
 
-std::string extension_of(Format format) {
-  if (format == Format::natural_instructions) return ".json";
-  if (format == Format::csv) return ".csv";
-  return format == Format::tsv ? ".tsv" : ".jsonl";
-}
-
-std::vector<fs::path> files_of(const fs::path& folder, const std::string& extension) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file() && entry.path().extension() == extension) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  QUIVER_CHECK(!files.empty(), not_found, folder.string(), "expected task files (*{}) in the folder, came none",
-               extension);
-  return files;
-}
-
 }  // namespace
 
 Task read_task(const fs::path& path, const ReadOptions& options) {
   QUIVER_CHECK(options.positive_examples >= 0 && options.positive_examples <= 8, usage, "positive examples",
                "expected 0 to 8, came {}", options.positive_examples);
-  const auto text = read_file(path);
+  const auto text = read_text_file(path);
   const auto file = path.string();
   auto format = options.format == Format::automatic ? format_of_extension(path) : options.format;
   if (format == Format::automatic && is_document(text, file)) format = Format::natural_instructions;
 
   Task task{path.stem().string(), fs::absolute(path).parent_path().filename().string(), {}};
-  TaskBuilder builder(task, format == Format::csv || format == Format::tsv ? Format::rows : format);
+  TaskBuilder builder(task, format == Format::csv || format == Format::tsv ? Format::rows : format, options.split);
   const auto add = [&](const Record& record) { builder.add(record); };
   if (format == Format::natural_instructions) {
     read_instructions(task, text, file, options);
+    for (auto& example : task.examples) example.split = options.split;
   } else if (format == Format::csv || format == Format::tsv) {
     visit_delimited(text, file, format == Format::csv ? ',' : '\t', add);
   } else {
@@ -130,25 +117,6 @@ Task read_task(const fs::path& path, const ReadOptions& options) {
   }
   QUIVER_CHECK(!task.examples.empty(), format, file, "expected at least one example, came none");
   return task;
-}
-
-std::vector<Task> read_tasks(const std::vector<fs::path>& paths, const ReadOptions& options) {
-  std::vector<Task> tasks;
-  std::map<std::string, std::string> file_of_name;
-  const auto add = [&](const fs::path& file) {
-    tasks.push_back(read_task(file, options));
-    const auto [seen, added] = file_of_name.emplace(tasks.back().name, file.string());
-    QUIVER_CHECK(added, format, file.string(), "expected tasks of different names, but {} is called '{}' too",
-                 seen->second, seen->first);
-  };
-  for (const auto& path : paths) {
-    if (!fs::is_directory(path)) {
-      add(path);
-      continue;
-    }
-    for (const auto& file : files_of(path, extension_of(options.format))) add(file);
-  }
-  return tasks;
 }
 
 }  // namespace quiver::data

@@ -92,7 +92,7 @@ TEST_F(TaskTest, ABadLineIsOneErrorWithFileLineKeyAndExpectation) {
   has(R"({"source":"a","target":"b","split":"train"})", "expected in every row or in none");
   has(R"({"source":"a","targets":"b"})", "unknown key 'targets'; did you mean 'target'?");
   has(R"({"source":"a","target":"b")", "syntax error at byte");
-  has("{\"source\":\"\xff\",\"target\":\"b\"}", "syntax error at byte");
+  has("{\"source\":\"\xff\",\"target\":\"b\"}", "expected UTF-8 text, came byte 0xFF");
   has(R"(["a","b"])", "expected a JSON object, came array");
   has("nonsense", "syntax error");
   has(std::string(40, '[') + std::string(40, ']'), "nested at most 32 deep");
@@ -192,11 +192,13 @@ TEST_F(TaskTest, FoldersAreReadToAnyDepthInOrder) {
   write("z/b.jsonl", row);
   write("a/c.jsonl", row);
   write("a/readme.md", "x");
-  const auto tasks = read_tasks({folder_});
-  ASSERT_EQ(tasks.size(), 2u);
-  EXPECT_EQ(tasks[0].name, "c");
-  EXPECT_EQ(tasks[0].cluster, "a");
-  EXPECT_EQ(tasks[1].cluster, "z");
+  const auto set = read_tasks({folder_});
+  ASSERT_EQ(set.tasks.size(), 2u);
+  EXPECT_EQ(set.tasks[0].name, "c");
+  EXPECT_EQ(set.tasks[0].cluster, "a");
+  EXPECT_EQ(set.tasks[1].cluster, "z");
+  ASSERT_EQ(set.notes.size(), 1u);
+  EXPECT_HAS(set.notes[0], "a/readme.md");
   write("z/c.jsonl", row);
   EXPECT_THROW(read_tasks({folder_}), Error);
   fs::create_directories(folder_ / "empty");
@@ -224,12 +226,12 @@ TEST(MakeSplits, MovesAFixedShareOnceAndTheSameWay) {
 TEST(RealTasks, AllOfTheDevelopmentLibraryReads) {
   const auto folder = fs::path(QUIVER_SOURCE_DIR) / "../shared/data";
   if (!fs::is_directory(folder)) GTEST_SKIP() << "no development data";
-  const auto tasks = read_tasks({folder / "library"});
+  const auto tasks = read_tasks({folder / "library"}).tasks;
   EXPECT_EQ(tasks.size(), 53u);
   for (const auto& task : tasks) EXPECT_FALSE(task.rows(Split::test).empty()) << task.name;
   ReadOptions options;
   options.format = Format::natural_instructions;
-  EXPECT_EQ(read_tasks({folder / "natural_instructions"}, options).size(), 12u);
+  EXPECT_EQ(read_tasks({folder / "natural_instructions"}, options).tasks.size(), 12u);
 }
 
 }  // namespace

@@ -24,10 +24,7 @@ nlohmann::ordered_json row_of(const Example& example, const Task& task) {
 
 std::string task_rows(const Task& task) {
   std::string lines;
-  // Files are read byte by byte where they are not JSON, so a text may hold bytes that are not UTF-8.
-  for (const auto& example : task.examples) {
-    lines += row_of(example, task).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-  }
+  for (const auto& example : task.examples) lines += row_of(example, task).dump() + "\n";
   return lines;
 }
 

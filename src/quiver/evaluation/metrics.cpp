@@ -5,23 +5,32 @@
 #include <cctype>
 
 #include "quiver/base/strings.h"
+#include "quiver/evaluation/unicode_text.h"
+#include "quiver/text/unicode.h"
 
 namespace quiver::evaluation {
 namespace {
 
-bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
-bool is_punctuation(char c) { return std::ispunct(static_cast<unsigned char>(c)) != 0; }
-bool is_word_char(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+bool is_punctuation(char c) { return static_cast<unsigned char>(c) < 0x80 && std::ispunct(c) != 0; }
+bool is_rouge_character(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
-std::vector<std::string> split_words(std::string_view text, bool (*in_word)(char)) {
-  std::vector<std::string> words;
-  for (std::size_t begin = 0; begin < text.size();) {
-    auto end = begin;
-    while (end < text.size() && in_word(text[end])) ++end;
-    if (end > begin) words.emplace_back(text.substr(begin, end - begin));
-    begin = std::max(end, begin + 1);
+/// Python's re.sub(r"\b(a|an|the)\b", " ", text).
+std::string without_articles(const std::string& text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    auto end = at;
+    while (end < text.size()) {
+      const auto character = text::character_at(text, end);
+      if (!is_word_character(character.code_point)) break;
+      end += character.bytes;
+    }
+    if (end == at) end += text::character_at(text, at).bytes;
+    const auto word = std::string_view(text).substr(at, end - at);
+    const bool article = word == "a" || word == "an" || word == "the";
+    out += article ? " " : word;
+    at = end;
   }
-  return words;
+  return out;
 }
 
 std::size_t common_subsequence(const std::vector<std::string>& a, const std::vector<std::string>& b) {
@@ -40,8 +49,8 @@ std::size_t common_subsequence(const std::vector<std::string>& a, const std::vec
 const NormaliseOptions kSquad{.articles = true};
 
 double common_f1(std::string_view prediction, std::string_view reference) {
-  const auto predicted = split_words(prediction, [](char c) { return !is_space(c); });
-  auto wanted = split_words(reference, [](char c) { return !is_space(c); });
+  const auto predicted = split_words(prediction);
+  auto wanted = split_words(reference);
   const auto wanted_words = static_cast<double>(wanted.size());
   double common = 0;
   for (const auto& word : predicted) {
@@ -57,20 +66,19 @@ double common_f1(std::string_view prediction, std::string_view reference) {
 
 }  // namespace
 
-std::string first_line(std::string_view text) { return trim(text.substr(0, text.find('\n'))); }
+std::string first_line(std::string_view text) { return strip(text.substr(0, text.find('\n'))); }
 
 std::string normalise(std::string_view text, const NormaliseOptions& options) {
-  std::string kept = options.lower ? lower_ascii(text) : std::string(text);
+  std::string kept = options.lower ? lower(text) : text::to_valid_utf8(text);
   if (options.punctuation) std::erase_if(kept, is_punctuation);
-  auto words = split_words(kept, [](char c) { return !is_space(c); });
-  if (options.articles) {
-    std::erase_if(words, [](const std::string& word) { return word == "a" || word == "an" || word == "the"; });
-  }
-  return join(words, " ");
+  if (options.articles) kept = without_articles(kept);
+  return join(split_words(kept), " ");
 }
 
 bool exact_match(std::string_view prediction, const std::vector<std::string>& references) {
-  return std::find(references.begin(), references.end(), prediction) != references.end();
+  const auto said = strip(prediction);
+  return std::any_of(references.begin(), references.end(),
+                     [&](const auto& reference) { return strip(reference) == said; });
 }
 
 bool normalised_exact_match(std::string_view prediction, const std::vector<std::string>& references,
@@ -87,16 +95,24 @@ double squad_exact_match(std::string_view prediction, const std::vector<std::str
 double squad_f1(std::string_view prediction, const std::vector<std::string>& references) {
   const auto normal = normalise(prediction, kSquad);
   double best = 0;
-  for (const auto& reference : references) best = std::max(best, common_f1(normal, normalise(reference, kSquad)));
+  for (const auto& reference : references) {
+    const bool unanswerable = strip(reference).empty();
+    best =
+        std::max(best, unanswerable ? (normal.empty() ? 1.0 : 0.0) : common_f1(normal, normalise(reference, kSquad)));
+  }
   return best;
 }
 
 std::vector<std::string> rouge_words(std::string_view text) {
-  auto lower = lower_ascii(text);
-  // The two letters outside ASCII whose lower case holds an ASCII letter: the Kelvin sign and the dotted capital I.
-  replace_all(lower, "\xE2\x84\xAA", "k");
-  replace_all(lower, "\xC4\xB0", "i\xCC\x87");
-  return split_words(lower, is_word_char);
+  const auto letters = lower(text);
+  std::vector<std::string> words;
+  for (auto begin = letters.begin(); begin != letters.end();) {
+    begin = std::find_if(begin, letters.end(), is_rouge_character);
+    const auto end = std::find_if_not(begin, letters.end(), is_rouge_character);
+    if (begin != end) words.emplace_back(begin, end);
+    begin = end;
+  }
+  return words;
 }
 
 RougeScore rouge_l(std::string_view prediction, std::string_view reference) {

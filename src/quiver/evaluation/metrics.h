@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Metrics of generated text against the right answers. Each takes the best over the references and is 0 where there are
-// none. Pure functions. Lower-casing and punctuation are ASCII: other letters are compared as they are.
+// Metrics of generated text against the right answers, as their official scripts compute them on any Unicode. Each
+// takes the best over the references and is 0 where there are none. Pure functions.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ namespace quiver::evaluation {
 std::string first_line(std::string_view text);
 
 struct NormaliseOptions {
-  bool lower = true;        ///< A to Z become a to z
+  bool lower = true;        ///< Unicode's lower case
   bool punctuation = true;  ///< ASCII punctuation is dropped, not replaced: "don't" becomes "dont"
   bool articles = false;    ///< the words a, an, the are dropped, as SQuAD's metric does
 };
@@ -22,14 +22,15 @@ struct NormaliseOptions {
 /// The text as the options say, with runs of white space made one space and none at the ends.
 std::string normalise(std::string_view text, const NormaliseOptions& options = {});
 
-/// Whether the prediction equals a reference byte for byte.
+/// Whether the prediction equals a reference but for white space at the ends of either.
 bool exact_match(std::string_view prediction, const std::vector<std::string>& references);
 /// The same after normalising both.
 bool normalised_exact_match(std::string_view prediction, const std::vector<std::string>& references,
                             const NormaliseOptions& options = {});
 
 /// SQuAD's exact match and token F1 (Rajpurkar et al., 2016), the best over the references: lower case, no ASCII
-/// punctuation, no articles; F1 counts common words as often as both have them, and is 0 where either has none.
+/// punctuation, no articles; F1 counts common words as often as both have them, and is 0 where either has none; but
+/// against an empty reference, which 1.1 has none of, an empty answer scores 1 (as in 2.0).
 double squad_exact_match(std::string_view prediction, const std::vector<std::string>& references);
 double squad_f1(std::string_view prediction, const std::vector<std::string>& references);
 

@@ -11,6 +11,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/evaluation/metrics.h"
+#include "quiver/evaluation/unicode_text.h"
 
 namespace quiver::evaluation {
 namespace {
@@ -20,29 +21,33 @@ using Drawn = std::span<const std::size_t>;
 
 using RowMetric = double (*)(std::string_view prediction, const std::vector<std::string>& references);
 
-Interval mean_of(const Rows& rows, RowMetric metric, const BootstrapOptions& bootstrap) {
+Measured mean_of(const Rows& rows, RowMetric metric) {
   std::vector<double> scores;
   for (const auto& row : rows) scores.push_back(metric(row.prediction, row.references));
-  return bootstrap_mean(scores, bootstrap);
+  return measured_mean(std::move(scores));
+}
+
+double exact(std::string_view prediction, const std::vector<std::string>& references) {
+  return exact_match(prediction, references) ? 1.0 : 0.0;
 }
 
 /// Resamples are drawn over numbered answers, so that no text is compared in them.
-Interval matthews(const Rows& rows, const BootstrapOptions& bootstrap) {
-  std::map<std::string_view, std::size_t> number;
+Measured matthews(const Rows& rows) {
+  std::map<std::string, std::size_t> number;
   std::vector<std::size_t> predicted, wanted;
   for (const auto& row : rows) {
-    predicted.push_back(number.emplace(row.prediction, number.size()).first->second);
-    wanted.push_back(number.emplace(row.target, number.size()).first->second);
+    predicted.push_back(number.emplace(strip(row.prediction), number.size()).first->second);
+    wanted.push_back(number.emplace(strip(row.target), number.size()).first->second);
   }
-  const auto statistic = [&](Drawn drawn) {
-    std::vector<double> of_predicted(number.size(), 0.0), of_wanted(number.size(), 0.0);
+  const auto statistic = [predicted, wanted, classes = number.size()](Drawn drawn) {
+    std::vector<double> of_predicted(classes, 0.0), of_wanted(classes, 0.0);
     double right = 0, both = 0, predicted_squares = 0, wanted_squares = 0;
     for (const auto i : drawn) {
       ++of_predicted[predicted[i]];
       ++of_wanted[wanted[i]];
       right += predicted[i] == wanted[i];
     }
-    for (std::size_t k = 0; k < number.size(); ++k) {
+    for (std::size_t k = 0; k < classes; ++k) {
       both += of_predicted[k] * of_wanted[k];
       predicted_squares += of_predicted[k] * of_predicted[k];
       wanted_squares += of_wanted[k] * of_wanted[k];
@@ -51,11 +56,11 @@ Interval matthews(const Rows& rows, const BootstrapOptions& bootstrap) {
     const double variances = (n * n - predicted_squares) * (n * n - wanted_squares);
     return variances > 0 ? (right * n - both) / std::sqrt(variances) : 0.0;
   };
-  return bootstrap_statistic(rows.size(), statistic, bootstrap);
+  return {rows.size(), statistic, {}};
 }
 
 double number_of(const std::string& text) {
-  const auto trimmed = trim(text);
+  const auto trimmed = strip(text);
   double value = 0;
   const auto [end, error] = std::from_chars(trimmed.data(), trimmed.data() + trimmed.size(), value);
   return error == std::errc{} && end == trimmed.data() + trimmed.size() && std::isfinite(value) ? value : -1;
@@ -91,13 +96,13 @@ std::vector<double> ranks(const std::vector<double>& values) {
 
 enum class Of { values, ranks };
 
-Interval correlated(const Rows& rows, Of of, const BootstrapOptions& bootstrap) {
+Measured correlated(const Rows& rows, Of of) {
   std::vector<double> predicted, wanted;
   for (const auto& row : rows) {
     predicted.push_back(number_of(row.prediction));
     wanted.push_back(number_of(row.target));
   }
-  const auto statistic = [&](Drawn drawn) {
+  const auto statistic = [predicted, wanted, of](Drawn drawn) {
     std::vector<double> a, b;
     for (const auto i : drawn) {
       a.push_back(predicted[i]);
@@ -105,17 +110,18 @@ Interval correlated(const Rows& rows, Of of, const BootstrapOptions& bootstrap) 
     }
     return of == Of::values ? correlation(a, b) : correlation(ranks(a), ranks(b));
   };
-  return bootstrap_statistic(rows.size(), statistic, bootstrap);
+  return {rows.size(), statistic, {}};
 }
 
-Interval true_f1(const Rows& rows, const BootstrapOptions& bootstrap) {
+Measured true_f1(const Rows& rows) {
   std::vector<char> predicted, wanted;
   for (const auto& row : rows) {
-    const bool right = row.target == "True", valid = row.prediction == "True" || row.prediction == "False";
+    const auto said = strip(row.prediction);
+    const bool right = strip(row.target) == "True", valid = said == "True" || said == "False";
     wanted.push_back(right);
-    predicted.push_back(valid ? row.prediction == "True" : !right);
+    predicted.push_back(valid ? said == "True" : !right);
   }
-  const auto statistic = [&](Drawn drawn) {
+  const auto statistic = [predicted, wanted](Drawn drawn) {
     double both = 0, either = 0;
     for (const auto i : drawn) {
       both += predicted[i] && wanted[i];
@@ -123,14 +129,14 @@ Interval true_f1(const Rows& rows, const BootstrapOptions& bootstrap) {
     }
     return either > 0 ? 2 * both / either : 0.0;
   };
-  return bootstrap_statistic(rows.size(), statistic, bootstrap);
+  return {rows.size(), statistic, {}};
 }
 
-Interval group_em(const Rows& rows, const BootstrapOptions& bootstrap) {
+Measured group_em(const Rows& rows) {
   std::map<std::string, double> of_group;
   std::vector<double> scores;
   for (const auto& row : rows) {
-    const double right = row.prediction == row.target ? 1.0 : 0.0;
+    const double right = exact(row.prediction, {row.target});
     if (row.group.empty()) {
       scores.push_back(right);
     } else {
@@ -139,38 +145,67 @@ Interval group_em(const Rows& rows, const BootstrapOptions& bootstrap) {
     }
   }
   for (const auto& [group, right] : of_group) scores.push_back(right);
-  return bootstrap_mean(scores, bootstrap);
+  return measured_mean(std::move(scores));
 }
 
 struct TaskMetric {
   std::string_view name;
-  Interval (*of)(const Rows& rows, const BootstrapOptions& bootstrap);
+  Measured (*of)(const Rows& rows);
 };
 
-constexpr TaskMetric kMetrics[] = {
-    {"squad_em", [](const Rows& r, const BootstrapOptions& b) { return mean_of(r, squad_exact_match, b); }},
-    {"squad_f1", [](const Rows& r, const BootstrapOptions& b) { return mean_of(r, squad_f1, b); }},
-    {"matthews", matthews},
-    {"pearson", [](const Rows& r, const BootstrapOptions& b) { return correlated(r, Of::values, b); }},
-    {"spearman", [](const Rows& r, const BootstrapOptions& b) { return correlated(r, Of::ranks, b); }},
-    {"true_f1", true_f1},
-    {"group_em", group_em}};
+constexpr TaskMetric kMetrics[] = {{"exact_match", [](const Rows& r) { return mean_of(r, exact); }},
+                                   {"accuracy", [](const Rows& r) { return mean_of(r, exact); }},
+                                   {"rouge_l", [](const Rows& r) { return mean_of(r, rouge_l_f1); }},
+                                   {"squad_em", [](const Rows& r) { return mean_of(r, squad_exact_match); }},
+                                   {"squad_f1", [](const Rows& r) { return mean_of(r, squad_f1); }},
+                                   {"matthews", matthews},
+                                   {"pearson", [](const Rows& r) { return correlated(r, Of::values); }},
+                                   {"spearman", [](const Rows& r) { return correlated(r, Of::ranks); }},
+                                   {"true_f1", true_f1},
+                                   {"group_em", group_em}};
 
 }  // namespace
+
+Measured measured_mean(std::vector<double> scores) {
+  const auto mean = [scores](Drawn drawn) {
+    double sum = 0.0;
+    for (const auto i : drawn) sum += scores[i];
+    return sum / static_cast<double>(drawn.size());
+  };
+  const auto units = scores.size();
+  return {units, mean, std::move(scores)};
+}
 
 bool is_task_metric(std::string_view name) {
   return std::any_of(std::begin(kMetrics), std::end(kMetrics), [&](const auto& metric) { return metric.name == name; });
 }
 
-Interval task_metric(std::string_view name, const std::vector<Answered>& rows, const BootstrapOptions& bootstrap,
-                     const std::string& where) {
+std::vector<std::string> task_metric_names() {
+  std::vector<std::string> out;
+  for (const auto& metric : kMetrics) out.emplace_back(metric.name);
+  return out;
+}
+
+Measured measure(std::string_view name, const std::vector<Answered>& rows, const std::string& where) {
   QUIVER_CHECK(!rows.empty(), usage, where, "expected rows to score by {}, came none", name);
-  std::vector<std::string> known;
   for (const auto& metric : kMetrics) {
-    if (metric.name == name) return metric.of(rows, bootstrap);
-    known.emplace_back(metric.name);
+    if (metric.name == name) return metric.of(rows);
   }
-  fail(ErrorCode::format, where, "unknown metric '{}'{}", name, suggestion(name, known));
+  fail(ErrorCode::format, where, "unknown metric '{}'{}", name, suggestion(name, task_metric_names()));
+}
+
+Interval interval_of(const Measured& measured, const BootstrapOptions& bootstrap) {
+  return measured.scores.empty() ? bootstrap_statistic(measured.units, measured.of, bootstrap)
+                                 : bootstrap_mean(measured.scores, bootstrap);
+}
+
+PairedDifference difference_of(const Measured& first, const Measured& second, const BootstrapOptions& bootstrap) {
+  if (!first.scores.empty() && !second.scores.empty())
+    return bootstrap_difference(first.scores, second.scores, bootstrap);
+  QUIVER_CHECK(first.units == second.units, mismatch, "bootstrap", "expected pairs, came {} and {} rows", first.units,
+               second.units);
+  const auto difference = [&](Drawn drawn) { return first.of(drawn) - second.of(drawn); };
+  return {bootstrap_statistic(first.units, difference, bootstrap), 0, 0, 1.0};
 }
 
 }  // namespace quiver::evaluation

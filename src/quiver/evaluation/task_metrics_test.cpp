@@ -33,7 +33,7 @@ std::vector<Answered> rows_of(const json& test) {
 }
 
 double value_of(std::string_view name, const std::vector<Answered>& rows) {
-  const auto interval = task_metric(name, rows, {.resamples = 200}, "test");
+  const auto interval = interval_of(measure(name, rows, "test"), {.resamples = 200});
   EXPECT_LE(interval.low, interval.high);
   return interval.mean;
 }
@@ -84,17 +84,48 @@ TEST(TaskMetrics, GroupsAreResampledWhole) {
   for (int group = 0; group < 10; ++group) {
     for (int i = 0; i < 50; ++i) rows.push_back({group % 2 == 0 ? "True" : "False", "True", {}, std::to_string(group)});
   }
-  const auto interval = task_metric("group_em", rows, {}, "test");
+  const auto interval = interval_of(measure("group_em", rows, "test"), {});
   EXPECT_EQ(interval.mean, 0.5);
   // Ten groups: a standard deviation of 0.16. Over 500 rows it would be 0.02.
   EXPECT_GT(interval.high - interval.low, 0.4);
 }
 
+TEST(TaskMetrics, AnswersAreComparedWithoutWhiteSpaceAtTheirEnds) {
+  const std::vector<Answered> rows{{"True", "True ", {"True "}, "1"}, {"False", "\nFalse", {"\nFalse"}, "2"}};
+  for (const auto* name :
+       {"exact_match", "accuracy", "rouge_l", "squad_em", "squad_f1", "true_f1", "group_em", "matthews"})
+    EXPECT_NEAR(value_of(name, rows), 1.0, kNear) << name;
+  EXPECT_EQ(value_of("exact_match", {{"a b", "x", {"y", " a b"}, ""}}), 1.0);
+  EXPECT_EQ(value_of("rouge_l", {{"a b", "x", {"y", "b"}, ""}}), 2.0 / 3);
+  EXPECT_EQ(value_of("squad_f1", {{"", "", {""}, ""}, {"a word", "", {""}, ""}}), 0.5);
+}
+
+TEST(TaskMetrics, DifferencesArePaired) {
+  std::vector<Answered> first, second;
+  for (int i = 0; i < 40; ++i) {
+    const std::string target = i % 2 == 0 ? "True" : "False";
+    first.push_back({target, target, {target}, ""});
+    second.push_back({i % 4 == 0 ? "False" : target, target, {target}, ""});
+  }
+  for (const auto* name : {"exact_match", "matthews", "true_f1"}) {
+    const auto a = measure(name, first, "test"), b = measure(name, second, "test");
+    const auto difference = difference_of(a, b, {.resamples = 200});
+    EXPECT_NEAR(difference.difference.mean, interval_of(a, {}).mean - interval_of(b, {}).mean, kNear) << name;
+    EXPECT_GT(difference.difference.low, 0) << name;
+    EXPECT_EQ(difference_of(a, a, {.resamples = 200}).difference.high, 0) << "pairs are drawn together";
+  }
+  const auto rows = difference_of(measure("exact_match", first, "test"), measure("exact_match", second, "test"), {});
+  EXPECT_EQ(rows.wins, 10u);
+  EXPECT_EQ(rows.losses, 0u);
+  EXPECT_THROW(difference_of(measure("matthews", first, "t"), measure("matthews", {second[0]}, "t"), {}), Error);
+}
+
 TEST(TaskMetrics, UnknownNamesAndNoRowsAreErrors) {
   EXPECT_TRUE(is_task_metric("pearson"));
-  EXPECT_FALSE(is_task_metric("accuracy"));
-  EXPECT_THROW(task_metric("matthew", {{"a", "a", {}, ""}}, {}, "test"), Error);
-  EXPECT_THROW(task_metric("matthews", {}, {}, "test"), Error);
+  EXPECT_TRUE(is_task_metric("rouge_l"));
+  EXPECT_FALSE(is_task_metric("perplexity"));
+  EXPECT_THROW(measure("matthew", {{"a", "a", {}, ""}}, "test"), Error);
+  EXPECT_THROW(measure("matthews", {}, "test"), Error);
 }
 
 }  // namespace

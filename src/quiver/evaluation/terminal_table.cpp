@@ -117,4 +117,25 @@ std::string render_results_text(const std::vector<ResultRow>& results, bool colo
   return render_table(table, {.colour = colour, .left_columns = 2});
 }
 
+std::string render_differences_text(const std::vector<RouteDifference>& differences, bool colour) {
+  TextTable table{{"task", "metric", "route", "better than", "by", "rows won, lost", "p"}, {}};
+  for (const auto& d : differences) {
+    if (!d.headline) continue;
+    const auto kind = metric_kind(d.metric);
+    const auto& interval = d.difference.difference;
+    const bool sure = interval.low > 0 || interval.high < 0;
+    const auto by = fmt::format("{}{} [{}, {}]", sure && !colour ? "*" : "", format_value(interval.mean, kind),
+                                format_value(interval.low, kind), format_value(interval.high, kind));
+    table.rows.push_back({{d.task},
+                          {d.metric, Emphasis::dim},
+                          {d.route},
+                          {d.against},
+                          {by, sure ? Emphasis::strong : Emphasis::none},
+                          {d.by_rows ? fmt::format("{}, {}", d.difference.wins, d.difference.losses) : "–"},
+                          {d.by_rows ? fmt::format("{:.3f}", d.difference.sign_test_p) : "–"}});
+  }
+  if (table.rows.empty()) return "";
+  return render_table(table, {.colour = colour, .left_columns = 4});
+}
+
 }  // namespace quiver::evaluation

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "quiver/evaluation/report/report.h"
+#include "quiver/evaluation/summary.h"
 
 namespace quiver::evaluation {
 
@@ -37,6 +38,10 @@ std::string render_table(const TextTable& table, const TableStyle& style = {});
 /// Tasks by routes with intervals, then means over trained and held-out tasks; the best route of a row is strong, and
 /// marked with * where there is no colour.
 std::string render_results_text(const std::vector<ResultRow>& results, bool colour);
+
+/// How much better each route is than the first by the tasks' headlines, with intervals of paired differences and the
+/// rows won and lost; empty where no routes are compared. Differences whose interval is above or below 0 are strong.
+std::string render_differences_text(const std::vector<RouteDifference>& differences, bool colour);
 
 /// A trace: the experts with their letters and shares, then one line per token with its two strongest experts over all
 /// layers and a strip of one letter per layer (neighbouring layers share one where there are more than 48).

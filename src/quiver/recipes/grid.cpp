@@ -13,8 +13,8 @@ namespace {
 
 using nlohmann::json;
 
-/// The one number of a task: a metric that it asks for, else accuracy where it is there, else exact match, else
-/// Rouge-L. What adapt says of other regimes than `method` (the base model, to compare with) is passed over.
+/// The one number of a task, which its lines begin with: a metric that it asks for, else accuracy or exact match. What
+/// adapt says of other regimes than `method` (the base model, to compare with) is passed over.
 const json* headline(const std::vector<json>& lines, const std::string& method) {
   const auto is_number = [&](const json& line) {
     return line.is_object() && line.value("regime", method) == method && line.contains("value") &&
@@ -22,11 +22,6 @@ const json* headline(const std::vector<json>& lines, const std::string& method) 
   };
   for (const auto& line : lines) {
     if (is_number(line) && evaluation::is_task_metric(line.value("metric", ""))) return &line;
-  }
-  for (const char* metric : {"accuracy", "exact_match", "rouge_l"}) {
-    for (const auto& line : lines) {
-      if (is_number(line) && line.value("metric", "") == metric) return &line;
-    }
   }
   return nullptr;
 }

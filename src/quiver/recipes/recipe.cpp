@@ -35,7 +35,8 @@ const std::vector<std::string> kTrainKeys{"rank",
                                           "prompt_tokens",
                                           "kind_targets",
                                           "method"};
-const std::vector<std::string> kTextKeys{"separator", "tokenise", "truncate", "rules", "max_tokens", "no_eos", "bos"};
+const std::vector<std::string> kTextKeys{"separator", "tokenise", "truncate", "rules", "max_tokens",
+                                         "eos",       "no_eos",   "bos",      "no_bos"};
 const std::vector<std::string> kEvaluateKeys{"max_new_tokens", "rank_labels", "seed"};
 const std::vector<std::string> kAdaptKeys{"steps",
                                           "batch",

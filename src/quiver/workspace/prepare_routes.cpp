@@ -6,15 +6,15 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/workspace/task_rows.h"
-#include "quiver/routing/token/expert_rows.h"
 #include "quiver/routing/request/fit_moa.h"
-#include "quiver/routing/route_entry.h"
 #include "quiver/routing/request/saved_moa.h"
 #include "quiver/routing/request/signature.h"
 #include "quiver/routing/request/text_router.h"
+#include "quiver/routing/route_entry.h"
+#include "quiver/routing/token/expert_rows.h"
 #include "quiver/training/methods/expert_rows_training.h"
 #include "quiver/training/methods/router_training.h"
+#include "quiver/workspace/task_rows.h"
 
 namespace quiver::workspace {
 namespace {
@@ -41,7 +41,7 @@ std::vector<data::TokenRow> rows_of(const PrepareData& d, std::size_t expert, st
   const auto each = std::max<std::int64_t>(1, limit / static_cast<std::int64_t>(tasks.size()));
   std::vector<data::TokenRow> out;
   for (const auto* task : tasks)
-    add_rows(*task, data::Split::train, each, d.options.join, *d.loaded.text.tokenizer, out);
+    add_rows(*task, data::Split::train, each, d.options.join, *d.loaded.text.tokenizer, d.progress, out);
   return out;
 }
 
@@ -190,7 +190,7 @@ training::RouterOptions router_options(const RouteSpec& spec) {
 
 json prepare_trained(const RouteSpec& spec, const PrepareData& d) {
   const auto rows = [&](data::Split split, std::int64_t limit) {
-    return labelled_rows(d.tasks, split, limit, d.options.join, *d.loaded.text.tokenizer);
+    return labelled_rows(d.tasks, split, limit, d.options.join, *d.loaded.text.tokenizer, d.progress);
   };
   const auto train = rows(data::Split::train, limit_of(d, 100)), validation = rows(data::Split::validation, 10);
   const auto name = d.name.empty() ? spec.name : d.name;

@@ -7,6 +7,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/data/delimited_text.h"
+#include "quiver/data/text_file.h"
 
 namespace quiver::data {
 namespace {
@@ -17,7 +18,7 @@ enum class ShortRows { refused, dropped };
 
 void visit_table(const fs::path& file, ShortRows short_rows, const RecordVisitor& visit) {
   std::vector<std::string> header;
-  visit_fields(read_file(file), file.string(), '\t', [&](const auto& fields, const std::string& where) {
+  visit_fields(read_text_file(file), file.string(), '\t', [&](const auto& fields, const std::string& where) {
     if (header.empty()) {
       header = fields;
       return;
@@ -36,7 +37,7 @@ using IdPair = std::pair<std::string, std::string>;
 /// GLUE's list of the training pairs that are validation: two ids a line.
 std::set<IdPair> read_ids(const fs::path& file) {
   std::set<IdPair> ids;
-  visit_fields(read_file(file), file.string(), '\t', [&](const auto& fields, const std::string& where) {
+  visit_fields(read_text_file(file), file.string(), '\t', [&](const auto& fields, const std::string& where) {
     QUIVER_CHECK(fields.size() == 2, format, where, "expected two ids, came {} fields", fields.size());
     ids.emplace(fields[0], fields[1]);
   });
@@ -60,7 +61,7 @@ void read_ragged_table(const fs::path& file, const RecordVisitor& visit) {
 }
 
 void read_cola(const fs::path& file, const RecordVisitor& visit) {
-  visit_fields(read_file(file), file.string(), '\t', [&](const auto& fields, const std::string& where) {
+  visit_fields(read_text_file(file), file.string(), '\t', [&](const auto& fields, const std::string& where) {
     QUIVER_CHECK(fields.size() >= 4, format, where, "expected 4 fields, came {}", fields.size());
     visit({Json{{"label", fields[1]}, {"sentence", fields[3]}}, where});
   });
@@ -77,11 +78,11 @@ void read_mrpc(const fs::path& file, const RecordVisitor& visit) {
 }
 
 void read_json_lines(const fs::path& file, const RecordVisitor& visit) {
-  visit_records(read_file(file), file.string(), visit);
+  visit_records(read_text_file(file), file.string(), visit);
 }
 
 void read_squad(const fs::path& file, const RecordVisitor& visit) {
-  const Record document{parse_json(read_file(file), file.string()), file.string()};
+  const Record document{parse_json(read_text_file(file), file.string()), file.string()};
   QUIVER_CHECK(document.value.is_object(), format, file.string(), "expected one JSON object with the key data");
   for (const auto& article : object_list_field(document, "data")) {
     for (const auto& paragraph : object_list_field(article, "paragraphs")) {
@@ -107,7 +108,7 @@ void read_mrqa(const fs::path& file, const RecordVisitor& visit) {
 }
 
 void read_reviews(const fs::path& file, const RecordVisitor& visit) {
-  const auto text = read_file(file);
+  const auto text = read_text_file(file);
   for (std::size_t begin = 0, line = 1; begin < text.size(); ++line) {
     const auto end = std::min(text.find('\n', begin), text.size());
     auto content = std::string_view(text).substr(begin, end - begin);

@@ -61,6 +61,10 @@ std::string render_matrix(const Matrix& matrix) {
 
 }  // namespace
 
+bool is_report(const std::string& head) {
+  return head.starts_with("<!DOCTYPE html>") && head.find(kPolicy) != std::string::npos;
+}
+
 std::string render_report(const Report& report) {
   auto out = render_head(report) + "<body>\n<main>\n<h1>" + escape_html(report.title) + "</h1>\n";
   out += render_facts(report.facts) + render_headlines(report.results) + render_results(report.results);

@@ -65,4 +65,7 @@ void check_trace(const Trace& trace);
 /// The page. Throws Error{mismatch} where the report's sizes do not agree.
 std::string render_report(const Report& report);
 
+/// Whether a file that begins so is a page of render_report's.
+bool is_report(const std::string& head);
+
 }  // namespace quiver::evaluation

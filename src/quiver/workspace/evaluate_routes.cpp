@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/workspace/evaluate_routes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "quiver/base/error.h"
+#include "quiver/clustering/mbc.h"
+#include "quiver/evaluation/trace.h"
+#include "quiver/routing/router_table.h"
+
+namespace quiver::workspace {
+namespace {
+
+/// Routes that weigh experts token by token or prompt by prompt: what a trace is worth looking at for.
+bool chooses_among_experts(const std::string& route) {
+  static const std::set<std::string> names{"arrow",     "spectr", "seqr", "average-activation",
+                                           "phatgoose", "auto",   "moa",  "pemt"};
+  return names.contains(routing::parse_route(route).name);
+}
+
+}  // namespace
+
+RoutedEvaluation::RoutedEvaluation(const LoadedModel& loaded, const ExpertOptions& options, const ExpertSet& experts,
+                                   const EvaluationPlan& plan, Progress& progress)
+    : loaded_(loaded),
+      experts_(experts),
+      plan_(plan),
+      progress_(progress),
+      known_(known_rules(options, experts)),
+      names_(plan.routes) {
+  if (names_.empty()) names_.push_back(natural_route(options, experts));
+  std::set<std::string> said;
+  plan_.evaluate.vectors_before = vectors_before(experts);
+  for (const auto& route : names_) {
+    routers_.push_back(make_router(route, experts));
+    routes_.push_back(in_use(route, *routers_.back()));
+    for (const auto& note : text_rules(plan_.join, loaded, rules_of_route(known_, route)).notes) {
+      if (said.insert(note).second) progress.say(note);
+    }
+  }
+}
+
+evaluation::EvaluateInputs RoutedEvaluation::inputs() const {
+  return {loaded_.model, *loaded_.text.tokenizer, progress_, &experts_.inputs.expert_tasks};
+}
+
+evaluation::RouteInUse RoutedEvaluation::in_use(const std::string& route, const routing::Router& router) const {
+  evaluation::RouteInUse out{route, &router, plan_.evaluate,
+                             !routing::applies_to_unseen_tasks(routing::parse_route(route))};
+  out.options.join = text_rules(plan_.join, loaded_, rules_of_route(known_, route), plan_.evaluate.vectors_before).join;
+  return out;
+}
+
+evaluation::TasksEvaluation RoutedEvaluation::run(const std::vector<data::Task>& tasks,
+                                                  const evaluation::TasksObserver& observer) const {
+  return evaluation::evaluate_tasks(inputs(), tasks, routes_, observer);
+}
+
+evaluation::Matrix RoutedEvaluation::matrix(const std::vector<data::Task>& tasks, std::int64_t limit,
+                                            const std::function<void(const evaluation::ResultRow&)>& on_result) const {
+  evaluation::Matrix out;
+  out.row_names = experts_.names();
+  for (const auto& task : tasks) out.column_names.push_back(task.name);
+  for (const auto& name : out.row_names) {
+    const auto router = make_router("expert:" + name, experts_);
+    auto route = in_use("expert:" + name, *router);
+    route.options.limit = limit;
+    auto& values = out.values.emplace_back();
+    for (const auto& task : tasks) {
+      values.push_back(std::nan(""));
+      if (!evaluation::problem_of(task, route.options).empty()) continue;
+      const auto found = evaluation::evaluate_tasks(inputs(), {task}, {route}, {});
+      if (found.results.empty()) continue;
+      values.back() = found.results.front().value;
+      on_result(found.results.front());
+    }
+  }
+  return out;
+}
+
+std::vector<evaluation::Trace> RoutedEvaluation::traces(const std::vector<data::Task>& tasks,
+                                                        std::int64_t count) const {
+  std::vector<evaluation::Trace> out;
+  const auto shown = std::find_if(names_.rbegin(), names_.rend(), chooses_among_experts);
+  if (experts_.bank->size() == 0 || shown == names_.rend()) return out;
+  const auto& router = *routers_[static_cast<std::size_t>(names_.rend() - shown - 1)];
+  for (const auto& task : tasks) {
+    const auto rows = task.rows(plan_.evaluate.split, 1);
+    if (static_cast<std::int64_t>(out.size()) >= count) break;
+    if (rows.empty() || task.examples[rows[0]].source.empty()) continue;
+    out.push_back(
+        evaluation::trace_text(inputs(), router, task.examples[rows[0]].source, experts_.names(), {false, task.name}));
+    out.back().title = task.name + ", " + *shown;
+  }
+  return out;
+}
+
+evaluation::Clustering kept_clustering(const ExpertSet& experts) {
+  evaluation::Clustering out;
+  if (!experts.library) return out;
+  const auto kept = clustering::read_clustering(*experts.library);
+  if (!kept) return out;
+  out.names = kept->names;
+  out.cluster = kept->cluster;
+  out.similarity = kept->similarity;
+  for (const auto& [x, y] : kept->positions) out.positions.push_back({x, y});
+  return out;
+}
+
+}  // namespace quiver::workspace

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/workspace/text_rules.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+#include "quiver/routing/route_spec.h"
+
+namespace quiver::workspace {
+namespace {
+
+using Join = data::JoinOptions;
+using nlohmann::json;
+
+constexpr std::array<const char*, 3> kSeparators{"newline", "mttl-space", "none"};
+constexpr std::array<const char*, 2> kTokenise{"apart", "joint"}, kMask{"target-alone", "source-alone"},
+    kTruncate{"left", "right"};
+
+/// Rules by option, as they are typed: what experts agree on and choices are compared by.
+std::map<std::string, std::string> spelled(const Join& join) {
+  return {{"separator", kSeparators[static_cast<std::size_t>(join.separator)]},
+          {"tokenise", kTokenise[static_cast<std::size_t>(join.tokenise)]},
+          {"mask", kMask[static_cast<std::size_t>(join.mask)]},
+          {"truncate", kTruncate[static_cast<std::size_t>(join.truncate)]},
+          {"cut together", join.truncate_jointly ? "true" : "false"},
+          {"eos", join.append_eos ? "true" : "false"},
+          {"bos", join.begin_token >= 0 ? "true" : "false"}};
+}
+
+template <std::size_t N>
+std::size_t place_of(const std::array<const char*, N>& names, const std::string& name, const char* option) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  QUIVER_CHECK(found != names.end(), usage, option, "'{}', expected auto, {}", name,
+               join(std::vector<std::string>(names.begin(), names.end()), ", "));
+  return static_cast<std::size_t>(found - names.begin());
+}
+
+/// The one token that the tokenizer puts before a text; -1: none.
+std::int32_t token_before_texts(const text::Tokenizer& tokenizer) {
+  const auto bare = tokenizer.encode("a"), whole = tokenizer.encode("a", {.add_special_tokens = true});
+  const auto text = std::search(whole.begin(), whole.end(), bare.begin(), bare.end());
+  const auto before = text - whole.begin();
+  QUIVER_CHECK(before <= 1, unsupported, "model",
+               "its tokenizer puts {} tokens before a text, expected one or none; give --no-bos or --bos", before);
+  return before == 1 ? whole[0] : -1;
+}
+
+std::int32_t begin_token(const JoinChoice& choice, const text::Tokenizer& tokenizer) {
+  if (choice.no_bos) return -1;
+  if (!choice.bos) return token_before_texts(tokenizer);
+  QUIVER_CHECK(tokenizer.bos_id(), unsupported, "--bos", "the tokenizer names no begin-of-sequence token");
+  return *tokenizer.bos_id();
+}
+
+/// What rows begin with where nothing else stands before their target, as lm-evaluation-harness has it.
+std::int32_t start_token(const text::Tokenizer& tokenizer) {
+  if (tokenizer.bos_id()) return *tokenizer.bos_id();
+  return tokenizer.eos_ids().empty() ? -1 : tokenizer.eos_ids()[0];
+}
+
+void set_mttl(Join& join) {
+  join.separator = Join::Separator::mttl_space;
+  join.tokenise = Join::Tokenise::joint;
+  join.mask = Join::Mask::target_alone;
+  join.truncate_jointly = true;
+}
+
+/// The rules of rows that stand in expert.json, where they are whole.
+std::optional<Join> stored_rules(const json& training) {
+  const auto options = training.find("options");
+  if (options == training.end() || !options->is_object()) return std::nullopt;
+  const auto found = options->find("join");
+  if (found == options->end() || !found->is_object()) return std::nullopt;
+  const auto number = [&](const char* key, std::int64_t below) {
+    const auto value = found->value(key, json());
+    const bool known = value.is_number_integer() && value.get<std::int64_t>() >= 0 && value.get<std::int64_t>() < below;
+    return known ? value.get<std::int64_t>() : std::int64_t{-1};
+  };
+  const auto flag = [&](const char* key) {
+    const auto value = found->value(key, json());
+    return value.is_boolean() && value.get<bool>();
+  };
+  const auto separator = number("separator", 3), tokenise = number("tokenise", 2), mask = number("mask", 2),
+             truncate = number("truncate", 2);
+  if (separator < 0 || tokenise < 0 || mask < 0 || truncate < 0) return std::nullopt;
+  Join join;
+  join.separator = static_cast<Join::Separator>(separator);
+  join.tokenise = static_cast<Join::Tokenise>(tokenise);
+  join.mask = static_cast<Join::Mask>(mask);
+  join.truncate = static_cast<Join::Truncate>(truncate);
+  join.truncate_jointly = flag("truncate_jointly");
+  join.append_eos = flag("append_eos");
+  join.begin_token = static_cast<std::int32_t>(number("begin_token", std::numeric_limits<std::int32_t>::max()));
+  return join;
+}
+
+void take(const Join& from, Join& to) {
+  to.separator = from.separator;
+  to.tokenise = from.tokenise;
+  to.mask = from.mask;
+  to.truncate = from.truncate;
+  to.truncate_jointly = from.truncate_jointly;
+  to.append_eos = from.append_eos;
+  to.begin_token = from.begin_token;
+}
+
+/// The first two experts that were trained under different rules, in words; empty where all agree.
+std::string disagreement(const std::vector<KnownRules>& known) {
+  for (const auto& other : known) {
+    const auto first = spelled(known[0].join), second = spelled(other.join);
+    for (const auto& [option, value] : first) {
+      if (second.at(option) != value)
+        return fmt::format("'{}' was trained with {} {}, '{}' with {}", known[0].expert, option, value, other.expert,
+                           second.at(option));
+    }
+  }
+  return "";
+}
+
+void choose(const JoinChoice& choice, Join& join) {
+  if (choice.separator != "auto")
+    join.separator = static_cast<Join::Separator>(place_of(kSeparators, choice.separator, "--separator"));
+  if (choice.tokenise != "auto")
+    join.tokenise = static_cast<Join::Tokenise>(place_of(kTokenise, choice.tokenise, "--tokenise"));
+  if (choice.truncate != "auto")
+    join.truncate = static_cast<Join::Truncate>(place_of(kTruncate, choice.truncate, "--truncate"));
+  if (choice.eos || choice.no_eos) join.append_eos = choice.eos;
+}
+
+void say_differences(const Join& chosen, const std::vector<KnownRules>& known, std::vector<std::string>& notes) {
+  const auto used = spelled(chosen), trained = spelled(known[0].join);
+  std::vector<std::string> differences;
+  for (const auto& [option, value] : used) {
+    if (trained.at(option) != value)
+      differences.push_back(fmt::format("{} {} (trained with {})", option, value, trained.at(option)));
+  }
+  if (!differences.empty())
+    notes.push_back(fmt::format("texts are not joined as {} was trained: {}",
+                                known.size() == 1 ? "expert '" + known[0].expert + "'" : "the experts",
+                                join(differences, ", ")));
+}
+
+/// The rules without the limits of the model.
+TextRules resolved(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known,
+                   Join::Separator natural) {
+  QUIVER_CHECK(!(choice.eos && choice.no_eos) && !(choice.bos && choice.no_bos), usage, "--eos, --bos",
+               "come with their opposites; give one of the two");
+  QUIVER_CHECK(choice.rules == "auto" || choice.rules == "quiver" || choice.rules == "mttl", usage, "--rules",
+               "'{}', expected auto, quiver or mttl", choice.rules);
+  const auto& tokenizer = *loaded.text.tokenizer;
+  TextRules out;
+  auto& join = out.join;
+  join.separator = natural;
+  join.begin_token = begin_token(choice, tokenizer);
+  const auto differ = known.empty() ? "" : disagreement(known);
+  if (!known.empty() && differ.empty() && choice.rules == "auto") {
+    const auto chosen = join.begin_token;
+    take(known[0].join, join);
+    if (choice.bos || choice.no_bos) join.begin_token = chosen;
+  }
+  if (choice.rules == "mttl") set_mttl(join);
+  choose(choice, join);
+  join.start_token = start_token(tokenizer);
+  if (!differ.empty() && choice.rules == "auto")
+    out.notes.push_back("experts do not agree on how texts are joined (" + differ +
+                        "); the default rules are used: give --rules, --separator, ... or experts that agree");
+  if (!known.empty() && differ.empty()) say_differences(join, known, out.notes);
+  if (loaded.model.config().encoder_decoder()) {
+    QUIVER_CHECK(!tokenizer.eos_ids().empty(), unsupported, "model",
+                 "the tokenizer names no end-of-sequence token, with which an encoder-decoder's sources end");
+    join.source_end_token = tokenizer.eos_ids()[0];
+  }
+  return out;
+}
+
+std::optional<Join> rules_in_folder(const fs::path& folder) {
+  const auto file = folder / "expert.json";
+  if (!fs::exists(file)) return std::nullopt;
+  const auto info = json::parse(read_file(file), nullptr, false);
+  return info.is_object() && info.contains("training") ? stored_rules(info["training"]) : std::nullopt;
+}
+
+}  // namespace
+
+void describe_prompts(JoinChoice& c, OptionSet& set) {
+  set.group("texts");
+  set.choice("rules", c.rules, {"auto", "quiver", "mttl"},
+             "how source and target are joined, as a whole: auto: as the experts in use were trained; quiver: the "
+             "default; mttl: MTTL's");
+  set.choice("separator", c.separator, {"auto", "newline", "mttl-space", "none"},
+             "between source and target; auto: as the rules say, else none for encoder-decoders, newline for others");
+  set.flag("bos", c.bos, "begin with the model's begin-of-sequence token, whatever its tokenizer says");
+  set.flag("no_bos", c.no_bos, "begin without it, whatever its tokenizer says");
+}
+
+void describe(JoinChoice& c, OptionSet& set) {
+  describe_prompts(c, set);
+  set.choice("tokenise", c.tokenise, {"auto", "apart", "joint"},
+             "source and target; auto: as the rules say, else apart");
+  set.choice("truncate", c.truncate, {"auto", "left", "right"},
+             "the end of a long source that is cut; auto: as the rules say, else left");
+  set.integer("max_tokens", c.max_tokens, at_least(2), "longest row, in tokens, within the model's context");
+  set.flag("no_eos", c.no_eos, "do not end targets with the end-of-sequence token");
+  set.flag("eos", c.eos, "end them with it, whatever the experts were trained with");
+  set.flag("whole_sequence", c.whole_sequence, "the loss (perplexity) covers the source too, not the target alone");
+}
+
+std::vector<KnownRules> known_rules(const ExpertOptions& options, const ExpertSet& experts) {
+  std::vector<KnownRules> out;
+  for (const auto& name : experts.names()) {
+    if (!experts.library || !experts.library->contains(name)) continue;
+    if (auto join = stored_rules(experts.library->info(name).training)) out.push_back({name, *join});
+  }
+  for (const auto& folder : options.adapters) {
+    if (auto join = rules_in_folder(folder)) out.push_back({folder, *join});
+  }
+  return out;
+}
+
+std::vector<KnownRules> rules_of_route(const std::vector<KnownRules>& known, const std::string& route) {
+  const auto spec = routing::parse_route(route);
+  std::vector<std::string> named;
+  if (spec.name == "expert") named.push_back(spec.argument);
+  if (spec.name == "mix") {
+    for (const auto& [name, weight] : spec.options) named.push_back(name);
+  }
+  std::vector<KnownRules> out;
+  for (const auto& rules : known) {
+    if (std::find(named.begin(), named.end(), rules.expert) != named.end()) out.push_back(rules);
+  }
+  return named.empty() ? known : out;
+}
+
+std::int64_t vectors_before(const ExpertSet& experts) {
+  std::int64_t most = 0;
+  for (std::int64_t e = 0; e < experts.bank->size(); ++e) {
+    const auto& vectors = experts.bank->soft_prompt(e);
+    if (vectors.defined()) most = std::max(most, vectors.size(0));
+  }
+  return most;
+}
+
+TextRules text_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known,
+                     std::int64_t vectors_before) {
+  const auto& config = loaded.model.config();
+  auto out =
+      resolved(choice, loaded, known, config.encoder_decoder() ? Join::Separator::none : Join::Separator::newline);
+  const auto room = config.max_positions - vectors_before;
+  QUIVER_CHECK(room >= 2, usage, "model", "its context of {} tokens has no room behind {} vectors before the prompt",
+               config.max_positions, vectors_before);
+  out.join.max_tokens = static_cast<std::int32_t>(std::min(choice.max_tokens, room));
+  out.join.whole_sequence_loss = choice.whole_sequence;
+  data::check(out.join);
+  return out;
+}
+
+TextRules prompt_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known) {
+  auto out = resolved(choice, loaded, known, Join::Separator::none);
+  out.join.max_tokens = std::numeric_limits<std::int32_t>::max();
+  return out;
+}
+
+std::vector<std::int32_t> encode_prompt(const std::string& text, const Join& rules, const text::Tokenizer& tokenizer) {
+  return data::prompt_ids(
+      text, [&](std::string_view part) { return tokenizer.encode(part); }, rules);
+}
+
+}  // namespace quiver::workspace

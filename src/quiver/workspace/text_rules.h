@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// How texts become rows of tokens: what the user chose, else what the experts in use were trained with, else what suits
+// the model. Training, evaluation, generation and chats all ask here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "quiver/base/options.h"
+#include "quiver/data/join.h"
+#include "quiver/workspace/experts.h"
+#include "quiver/workspace/open_model.h"
+
+namespace quiver::workspace {
+
+/// What a user may choose; `auto` is left to the experts and the model.
+struct JoinChoice {
+  std::string rules = "auto";      ///< auto, quiver (the default rules), mttl
+  std::string separator = "auto";  ///< auto, newline, mttl-space, none
+  std::string tokenise = "auto";   ///< auto, apart, joint
+  std::string truncate = "auto";   ///< auto, left, right
+  bool eos = false, no_eos = false;
+  bool bos = false, no_bos = false;
+  bool whole_sequence = false;
+  std::int64_t max_tokens = 1024;
+};
+/// All of them, for rows; the rules of prompts alone are rules, separator, bos, no_bos.
+void describe(JoinChoice& choice, OptionSet& set);
+void describe_prompts(JoinChoice& choice, OptionSet& set);
+
+/// The rules that an expert was trained with.
+struct KnownRules {
+  std::string expert;
+  data::JoinOptions join;
+};
+/// Of the experts in use that keep any: experts of a library and adapter folders that came from one.
+std::vector<KnownRules> known_rules(const ExpertOptions& options, const ExpertSet& experts);
+/// Those of the experts that a route names (expert:NAME, mix:NAME=..); of all where it names none, the base model
+/// included, so that it is compared on the same rows.
+std::vector<KnownRules> rules_of_route(const std::vector<KnownRules>& known, const std::string& route);
+
+/// The most vectors that an expert reads before a prompt: soft prompts, prefixes.
+std::int64_t vectors_before(const ExpertSet& experts);
+
+struct TextRules {
+  data::JoinOptions join;
+  std::vector<std::string> notes;  ///< experts that disagree; a choice that differs from what they were trained with
+};
+
+/// Rows for a model. `known` experts that agree decide what the choice leaves open; what they do not agree on is the
+/// model's default. Rows are no longer than the model's context less `vectors_before` (soft prompts, prefixes).
+/// Throws Error{usage|unsupported} where choices contradict each other or the model.
+TextRules text_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known = {},
+                     std::int64_t vectors_before = 0);
+/// The same for prompts that somebody typed: without experts that say otherwise nothing is put behind them, and they
+/// are never cut.
+TextRules prompt_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known);
+
+/// A prompt as rows begin under the rules.
+std::vector<std::int32_t> encode_prompt(const std::string& text, const data::JoinOptions& rules,
+                                        const text::Tokenizer& tokenizer);
+
+}  // namespace quiver::workspace
