@@ -12,6 +12,7 @@
 #include <cmath>
 #include <utility>
 
+#include "quiver/adapter/module_pattern.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/strings.h"
@@ -68,14 +69,14 @@ class Maker {
   /// make(site, number) at the targeted sites, or where `usual` says so.
   template <typename Usual, typename Make>
   void at_sites(Usual usual, Make make) const {
-    std::size_t made = 0;
-    for (std::size_t i = 0; i < model_.sites().size(); ++i) {
-      const auto& site = model_.sites()[i];
-      if (o_.targets.empty() ? !usual(site) : !targets_site(o_.targets, site.name)) continue;
-      make(site, i);
-      ++made;
+    const auto& sites = model_.sites();
+    if (!o_.targets.empty()) {
+      for (const auto i : targeted_sites(sites, o_.targets, "--kind-targets")) make(sites[i], i);
+      return;
     }
-    QUIVER_CHECK(made > 0, usage, "--targets", "'{}' match no site", join(o_.targets, ","));
+    for (std::size_t i = 0; i < sites.size(); ++i) {
+      if (usual(sites[i])) make(sites[i], i);
+    }
   }
 
   void ia3(Adapter& out) const {
