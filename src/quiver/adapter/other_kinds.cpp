@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "quiver/adapter/peft_keys.h"
 #include "quiver/base/error.h"
 #include "quiver/tensor_io/safetensors.h"
 
@@ -17,8 +18,6 @@ namespace {
 using nlohmann::json;
 using Tensors = std::map<std::string, at::Tensor>;
 
-constexpr const char* kWeightsFile = "adapter_model.safetensors";
-constexpr const char* kConfigFile = "adapter_config.json";
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kPrompt = "prompt_embeddings";
 constexpr const char *kTaskColumns = "prefix_task_cols", *kTaskRows = "prefix_task_rows";
@@ -389,7 +388,8 @@ Adapter of_type(const std::string& type, Tensors tensors, const json& config, co
   if (type == "QUIVER") return own_of(std::move(tensors), config, where);
   if (type == "MULTITASK_PROMPT_TUNING") return mpt_of(std::move(tensors), where);
   if (type == "VERA") return vera_of(std::move(tensors), where);
-  if (type == "PROMPT_TUNING") return vectors_of(std::move(tensors), &Adapter::soft_prompt, config, where);
+  if (type == "PROMPT_TUNING" || type == "P_TUNING")
+    return vectors_of(std::move(tensors), &Adapter::soft_prompt, config, where);
   auto out = vectors_of(std::move(tensors), &Adapter::prefix, config, where);
   deal_as_peft(out.prefix, config, where);
   return out;
@@ -406,23 +406,24 @@ ops::Nonlinearity nonlinearity_of_name(const std::string& name, const std::strin
 }
 
 std::optional<Adapter> read_other_kind(const fs::path& folder) {
-  const auto path = folder / kConfigFile;
+  const auto path = folder / kPeftConfigFile;
   if (!fs::exists(path)) return std::nullopt;
   const auto config = json::parse(read_file(path, 1 << 24), nullptr, false);
   if (!config.is_object()) return std::nullopt;
   const auto type = config.value("peft_type", json());
-  if (!type.is_string() || type == "LORA") return std::nullopt;
-  const std::set<std::string> known{"IA3",  "PROMPT_TUNING", "PREFIX_TUNING",          "LN_TUNING",
-                                    "VERA", "QUIVER",        "MULTITASK_PROMPT_TUNING"};
+  if (!type.is_string() || type == "LORA" || type == "ADALORA") return std::nullopt;
+  // P-tuning is saved as the vectors that its encoder gives.
+  const std::set<std::string> known{"P_TUNING",  "IA3",  "PROMPT_TUNING", "PREFIX_TUNING",
+                                    "LN_TUNING", "VERA", "QUIVER",        "MULTITASK_PROMPT_TUNING"};
   if (!known.contains(type.get<std::string>())) return std::nullopt;
-  const auto where = (folder / kWeightsFile).string();
-  QUIVER_CHECK(fs::exists(folder / kWeightsFile), not_found, folder.string(), "no {} in it", kWeightsFile);
-  const auto file = tensor_io::open_safetensors(folder / kWeightsFile);
+  const auto weights = peft_weights(folder);
+  const auto where = weights.string();
+  const auto file = open_peft_weights(weights);
   Tensors tensors;
-  for (const auto& [name, info] : file->tensors()) {
-    auto tensor = file->load(name);
-    QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", name,
-                 info.stored_dtype);
+  for (const auto& [name, stored] : peft_keys(file->tensors(), where)) {
+    auto tensor = file->load(stored);
+    QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", stored,
+                 file->tensors().at(stored).stored_dtype);
     tensors[name] = tensor.to(at::kFloat);
   }
   QUIVER_CHECK(!tensors.empty(), format, where, "the file holds no tensors");
@@ -440,8 +441,8 @@ void write_other_kind(const fs::path& folder, const Adapter& given, const std::s
   }
   auto files = folder_of(adapter, base_model);
   for (auto& [name, tensor] : files.tensors) tensor = tensor.detach().to(at::kFloat).contiguous();
-  tensor_io::write_safetensors(folder / kWeightsFile, files.tensors, {{"format", "pt"}});
-  write_file_atomically(folder / kConfigFile, files.config.dump(2) + "\n");
+  tensor_io::write_safetensors(folder / kPeftWeightsFile, files.tensors, {{"format", "pt"}});
+  write_file_atomically(folder / kPeftConfigFile, files.config.dump(2) + "\n");
 }
 
 }  // namespace quiver::adapter
