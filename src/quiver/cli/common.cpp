@@ -20,7 +20,7 @@ void declare(CLI::App& app, ModelOptions& options) {
 
 void declare(CLI::App& app, ExpertOptions& options) {
   app.add_option("--library", options.library, "the folder of a library");
-  app.add_option("--adapter", options.adapters, "a PEFT folder (repeatable)");
+  app.add_option("--adapter", options.adapters, "a PEFT folder, or NAME=DIR to name the expert (repeatable)");
   app.add_option("--experts", options.experts, "only these experts of the library")->delimiter(',');
   app.add_flag("--allow-other-base", options.allow_other_base, "use experts that were trained on another base model");
 }
@@ -45,7 +45,8 @@ void declare(CLI::App& app, JoinChoice& options) {
                  "else")
       ->capture_default_str();
   app.add_option("--tokenise", options.tokenise, "source and target apart or joint")->capture_default_str();
-  app.add_option("--truncate", options.truncate, "the end of a long source that is cut: left or right")->capture_default_str();
+  app.add_option("--truncate", options.truncate, "the end of a long source that is cut: left or right")
+      ->capture_default_str();
   app.add_option("--rules", options.rules, "mttl: MTTL's rules for all of these");
   app.add_option("--max-tokens", options.max_tokens, "longest row, in tokens")->capture_default_str();
   app.add_flag("--no-eos", options.no_eos, "do not end targets with the end-of-sequence token");
