@@ -153,5 +153,73 @@ TEST_F(LibraryVerb, ADifferenceHasALinePerSite) {
   EXPECT_GT(other.objects[0]["output_angle"], 1.0);
 }
 
+TEST_F(LibraryVerb, WhatAnAdapterWasMadeForCanBeSaid) {
+  ASSERT_EQ(add(golden("adapters/a"), "--tasks rte,cola").status, 0);
+  EXPECT_EQ(library().info("a").tasks, (Names{"rte", "cola"}));
+  EXPECT_EQ(add(golden("adapters"), "--tasks rte --replace").status, 2) << "of three experts each";
+  ASSERT_EQ(run("set a --tasks mnli").status, 0);
+  EXPECT_EQ(library().info("a").tasks, Names{"mnli"});
+  EXPECT_EQ(run("verify").status, 0);
+  EXPECT_EQ(run("set a").status, 2);
+  EXPECT_EQ(run("set a --tasks rte,rte").status, 2);
+  EXPECT_EQ(run("list --tasks rte").status, 2) << "not read";
+  const auto refused = run("set aa --tasks rte");
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_NE(refused.errors.find("did you mean 'a'"), std::string::npos) << refused.errors;
+}
+
+TEST_F(LibraryVerb, SignaturesTravelWithTheirExperts) {
+  start_with_adapters();
+  const auto info = library().info("a");
+  const auto write = [](const fs::path& file) { write_file_atomically(file, "of a"); };
+  library().write_derived("signature/a", info.identity, "safetensors", write);
+  ASSERT_EQ(run("export --experts a,b --output " + path("out")).status, 0);
+  EXPECT_EQ(read_file(folder_ / "out/a/signature.safetensors"), "of a");
+  ASSERT_EQ(add(path("out"), "", "second").status, 0);
+  ASSERT_EQ(add(path("library"), "", "third").status, 0);
+  for (const auto* name : {"second", "third"}) {
+    const auto kept = library(name).derived("signature/a", info.identity, "safetensors");
+    ASSERT_TRUE(kept) << name;
+    EXPECT_EQ(read_file(*kept), "of a");
+    EXPECT_FALSE(library(name).derived("signature/b", library().info("b").identity, "safetensors"));
+  }
+  // Beside other factors it is somebody else's.
+  fs::copy_file(golden("adapters/b") + "/adapter_model.safetensors", folder_ / "out/a/adapter_model.safetensors",
+                fs::copy_options::overwrite_existing);
+  fs::copy_file(golden("adapters/b") + "/adapter_config.json", folder_ / "out/a/adapter_config.json",
+                fs::copy_options::overwrite_existing);
+  ASSERT_EQ(add(path("out/a"), "", "fourth").status, 0);
+  EXPECT_FALSE(library("fourth").derived("signature/a", library("fourth").info("a").identity, "safetensors"));
+}
+
+TEST_F(LibraryVerb, AnExportKeepsWhatLiesInItsPlace) {
+  start_with_adapters();
+  fs::create_directories(folder_ / "mine");
+  write_file_atomically(folder_ / "mine/thesis.txt", "years");
+  EXPECT_EQ(run("export a --output " + path("mine")).status, 2);
+  EXPECT_FALSE(fs::exists(folder_ / "mine/adapter_config.json"));
+  ASSERT_EQ(run("export a --replace --output " + path("mine")).status, 0);
+  EXPECT_EQ(read_file(folder_ / "mine/thesis.txt"), "years");
+  EXPECT_TRUE(fs::exists(folder_ / "mine/adapter_config.json"));
+  EXPECT_EQ(run("export a --replace --output " + path("library")).status, 2);
+  EXPECT_EQ(run("verify").status, 0);
+}
+
+TEST_F(LibraryVerb, FoldersThatAreNoExpertsAreSaidAndPassedOver) {
+  start_with_adapters();
+  fs::create_directory(folder_ / "library/experts/@eaDir");
+  const auto listed = run("list");
+  EXPECT_EQ(listed.status, 0);
+  EXPECT_EQ(listed.objects.size(), 3u);
+  EXPECT_NE(listed.errors.find("@eaDir"), std::string::npos) << listed.errors;
+  EXPECT_EQ(run("verify").status, 0) << "no expert is ill";
+  fs::copy(golden("adapters/a"), folder_ / "library/experts/by_hand");
+  const auto verified = run("verify");
+  EXPECT_EQ(verified.status, 1);
+  EXPECT_NE(verified.errors.find("by_hand"), std::string::npos) << verified.errors;
+  ASSERT_EQ(add(path("library/experts/by_hand")).status, 0) << "as the message advises";
+  EXPECT_EQ(library().names(), (Names{"a", "b", "by_hand", "c"}));
+}
+
 }  // namespace
 }  // namespace quiver

@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <regex>
 
 #include "quiver/adapter/kind.h"
+#include "quiver/adapter/module_pattern.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/strings.h"
@@ -88,19 +88,6 @@ double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised) {
   return alpha / (rank_stabilised ? std::sqrt(r) : r);
 }
 
-bool targets_site(const std::vector<std::string>& targets, const std::string& site) {
-  if (targets.empty() || (targets.size() == 1 && targets[0] == "all-linear")) return true;
-  if (targets.size() == 1 && targets[0].find_first_of("*+?|()[]^$\\") != std::string::npos) {
-    try {
-      return std::regex_match(site, std::regex(targets[0]));
-    } catch (const std::regex_error& error) {
-      fail(ErrorCode::usage, "--targets", "'{}' is not a regular expression: {}", targets[0], error.what());
-    }
-  }
-  return std::any_of(targets.begin(), targets.end(),
-                     [&](const auto& target) { return site == target || site.ends_with("." + target); });
-}
-
 std::int64_t key_width(const model::Model& model) {
   const auto& sites = model.sites();
   const auto found =
@@ -122,9 +109,8 @@ std::string init_name(LoraOptions::Init init) {
 Adapter make_lora(const model::Model& model, const LoraOptions& options, std::uint64_t seed) {
   check(options);
   Adapter adapter{options, {}};
-  for (std::size_t i = 0; i < model.sites().size(); ++i) {
+  for (const auto i : targeted_sites(model.sites(), options.targets, "--targets")) {
     const auto& site = model.sites()[i];
-    if (!targets_site(options.targets, site.name)) continue;
     Random random(derive_seed(seed, i));
     const double share = options.init == LoraOptions::Init::mttl ? 3.0 : 1.0;
     const auto a = uniform(options.rank, site.in, 1.0 / std::sqrt(share * static_cast<double>(site.in)), random);
@@ -133,8 +119,6 @@ Adapter make_lora(const model::Model& model, const LoraOptions& options, std::ui
                        : at::zeros({site.out, options.rank}, at::kFloat);
     adapter.sites[site.name] = {a, b, lora_scale(options.alpha, options.rank, options.rank_stabilised)};
   }
-  QUIVER_CHECK(!adapter.sites.empty(), usage, "--targets",
-               "'{}' match no site; sites end in q_proj, k_proj, v_proj, o_proj, ...", join(options.targets, ","));
   return adapter;
 }
 

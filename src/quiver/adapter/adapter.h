@@ -21,7 +21,7 @@ struct LoraOptions {
   double alpha = 32.0;           ///< scale = alpha / rank, or alpha / sqrt(rank) with rank_stabilised
   bool rank_stabilised = false;  ///< rsLoRA (Kalajdzievski, 2023)
   double dropout = 0.0;          ///< of the input of A, in training
-  /// Sites by the end of their names (`q_proj`), or one regular expression over whole names; empty: every site.
+  /// Sites by the end of their names (`q_proj`), or regular expressions over whole names; empty: every site.
   std::vector<std::string> targets = {};
   enum class Init {
     peft,  ///< A ~ U(-1/sqrt(in), 1/sqrt(in)) (Kaiming, a = sqrt 5), B = 0
@@ -68,15 +68,11 @@ std::string init_name(LoraOptions::Init init);
 /// alpha and rank as a scale.
 double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised);
 
-/// True where PEFT would attach `targets` to `site`: a list matches whole names or their ends after a dot; a single
-/// entry with regular-expression characters must match the whole name.
-bool targets_site(const std::vector<std::string>& targets, const std::string& site);
-
 /// Numbers in a token's keys at one layer, K x d.
 std::int64_t key_width(const model::Model& model);
 
-/// Random factors for the targeted sites. Throws Error{usage} where the targets match none, or an option is out of
-/// range.
+/// Random factors for the targeted sites (module_pattern.h). Throws Error{usage} where a target matches none, or an
+/// option is out of range.
 Adapter make_lora(const model::Model& model, const LoraOptions& options, std::uint64_t seed);
 
 }  // namespace quiver::adapter

@@ -147,20 +147,11 @@ TEST(MakeLora, TargetsChooseTheSites) {
   EXPECT_EQ(chosen({second + "k_proj"}), (Names{second + "k_proj"}));
   EXPECT_EQ(chosen({"1.self_attn.k_proj"}), (Names{second + "k_proj"}));
   EXPECT_EQ(chosen({R"(.*\.1\.self_attn\.[qk]_proj)"}), (Names{second + "k_proj", second + "q_proj"}));
+  EXPECT_EQ(chosen({"1.self_attn.k_proj", R"(.*\.0\.self_attn\.(q|k){1,2}_proj)"}),
+            (Names{first + "k_proj", first + "q_proj", second + "k_proj"}))
+      << "names and expressions in one list";
   EXPECT_EQ(chosen({}).size(), 14u);
   EXPECT_EQ(chosen({"all-linear"}).size(), 14u);
-}
-
-TEST(TargetsSite, AListMatchesEndsAfterADotAndAPatternTheWholeName) {
-  const std::string site = "model.layers.3.self_attn.q_proj";
-  EXPECT_TRUE(targets_site({"q_proj"}, site));
-  EXPECT_TRUE(targets_site({"self_attn.q_proj"}, site));
-  EXPECT_TRUE(targets_site({"k_proj", site}, site));
-  EXPECT_FALSE(targets_site({"proj"}, site)) << "the end of a word is not the end of a path";
-  EXPECT_FALSE(targets_site({"model.layers.3"}, site));
-  EXPECT_TRUE(targets_site({".*q_proj"}, site));
-  EXPECT_FALSE(targets_site({"q_pro[j]"}, site)) << "a pattern must match the whole name";
-  EXPECT_FALSE(targets_site({"q_pro[j]", ".*q_proj"}, site)) << "two entries are a list of plain names";
 }
 
 TEST(MakeLora, RefusesByTheOptionsName) {
@@ -172,6 +163,9 @@ TEST(MakeLora, RefusesByTheOptionsName) {
   };
   says(make(options_of(4, {"query"})), "'query'");
   says(make(options_of(4, {"(q_proj"})), "'(q_proj' is not a regular expression");
+  says(make(options_of(4, {"q_proj", "qq_proj"})), "'qq_proj' matches no site");
+  says(make(options_of(4, {"q_proj", "all-linear"})), "'all-linear' matches no site");
+  says(make(options_of(4, {"q_proj", ".*layers[.]7.*"})), "'.*layers[.]7.*' matches no site");
   for (const std::int64_t rank : {-1, 0, 4097}) says(make(options_of(rank)), "[--rank]");
   for (const double alpha : {0.0, -1.0, std::nan("")}) {
     auto options = options_of(4);

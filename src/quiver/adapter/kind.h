@@ -52,6 +52,7 @@ struct PeftFiles {
   /// True where PEFT would compute the same with what `write` gives; asked of adapters that are nothing else.
   bool (*complete)(const Adapter& adapter);
   AdapterFiles (*write)(const Adapter& adapter, const std::string& base_model);
+  const char* reads_too = "";  ///< another peft_type whose files say the same
 };
 
 struct Kind {

@@ -1,31 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/adapter/peft.h"
 
+#include <ATen/TensorOperators.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "quiver/adapter/kind.h"
 #include "quiver/adapter/peft_config.h"
+#include "quiver/adapter/peft_keys.h"
 #include "quiver/adapter/quiver_files.h"
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
 #include "quiver/tensor_io/safetensors.h"
-#include "quiver/tensor_io/torch_archive.h"
 
 namespace quiver::adapter {
 namespace {
 
 constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight", kMagnitude = ".lora_magnitude_vector";
-constexpr const char* kPickledFile = "adapter_model.bin";
-
-/// The module path of a key, without wrappers that training tools leave in it.
-std::string bare_module(std::string key, std::string_view suffix) {
-  key = key.substr(kKeyPrefix.size(), key.size() - kKeyPrefix.size() - suffix.size());
-  constexpr std::string_view kWrapper = "_orig_mod.";
-  for (std::size_t at; (at = key.find(kWrapper)) != std::string::npos;) key.erase(at, kWrapper.size());
-  return key;
-}
+// AdaLoRA's factors are bare parameters, with the singular values E [r, 1] between them.
+constexpr std::string_view kAdaptiveA = ".lora_A", kAdaptiveB = ".lora_B", kAdaptiveE = ".lora_E";
 
 void check_pair(const std::string& site, const ops::LoraFactors& f, const PeftConfig& config,
                 const std::string& where) {
@@ -33,46 +27,76 @@ void check_pair(const std::string& site, const ops::LoraFactors& f, const PeftCo
                f.a.defined() ? "A" : "B", f.a.defined() ? "B" : "A");
   QUIVER_CHECK(f.a.dim() == 2 && f.b.dim() == 2 && f.a.size(0) == f.b.size(1) && f.a.size(0) >= 1, mismatch, where,
                "site '{}': A and B are not [r, in] and [out, r] of one rank", site);
-  QUIVER_CHECK(f.a.size(0) == config.rank_of(site), mismatch, where, "site '{}' has rank {}, the configuration says {}",
-               site, f.a.size(0), config.rank_of(site));
+  const auto rank = config.rank_of(site);
+  QUIVER_CHECK(f.a.size(0) == rank || (config.adaptive && f.a.size(0) < rank), mismatch, where,
+               "site '{}' has rank {}, the configuration says {}", site, f.a.size(0), rank);
+}
+
+/// Endings of the keys that a configuration asks for.
+std::vector<std::string_view> endings_of(const PeftConfig& config) {
+  if (config.adaptive) return {kAdaptiveA, kAdaptiveB, kAdaptiveE};
+  if (config.dora) return {kA, kB, kMagnitude};
+  return {kA, kB};
 }
 
 /// What a tensor is by the end of its key; empty where it is nothing known.
-std::string_view ending_of(const std::string& key, bool dora) {
-  if (!key.starts_with(kKeyPrefix)) return "";
-  if (key.ends_with(kA)) return kA;
-  if (key.ends_with(kB)) return kB;
-  return dora && key.ends_with(kMagnitude) ? kMagnitude : "";
+std::string_view ending_of(const std::string& key, const std::vector<std::string_view>& endings) {
+  for (const auto ending : endings) {
+    if (key.starts_with(kKeyPrefix) && key.ends_with(ending) && key.size() > kKeyPrefix.size() + ending.size()) return ending;
+  }
+  return "";
+}
+
+/// AdaLoRA computes s B ((A * E) x), which is LoRA's with E taken into A; sites whose rank was pruned to 0 do nothing.
+void fold_singular_values(Adapter& adapter, const std::map<std::string, at::Tensor>& values, const std::string& where) {
+  for (auto next = adapter.sites.begin(); next != adapter.sites.end();) {
+    auto& [site, f] = *next;
+    const auto found = values.find(site);
+    QUIVER_CHECK(found != values.end() && f.a.defined() && f.b.defined(), format, where,
+                 "site '{}' lacks one of lora_A, lora_B and lora_E", site);
+    QUIVER_CHECK(f.a.dim() == 2 && (found->second.sizes() == at::IntArrayRef{f.a.size(0), 1}), mismatch, where,
+                 "site '{}': lora_E is not [r, 1] for the rank r of lora_A", site);
+    f.a = f.a * found->second;
+    next = f.a.size(0) == 0 ? adapter.sites.erase(next) : std::next(next);
+  }
+  QUIVER_CHECK(std::all_of(values.begin(), values.end(), [&](const auto& v) { return v.second.dim() == 2; }), format,
+               where, "a lora_E is not [r, 1]");
+}
+
+/// The tensors of LoRA's kin: where each belongs in the adapter is in its key.
+void read_factors(const tensor_io::TensorSource& file, const PeftConfig& config, const std::string& where,
+                  Adapter& adapter) {
+  const auto endings = endings_of(config);
+  std::map<std::string, at::Tensor> singular_values;
+  for (const auto& [key, stored] : peft_keys(file.tensors(), where)) {
+    // What AdaLoRA notes of a site's rank, which the configuration says too.
+    if (config.adaptive && key.ends_with(".ranknum")) continue;
+    const auto ending = ending_of(key, endings);
+    QUIVER_CHECK(!ending.empty(), unsupported, where, "tensor '{}' is not {}MODULE{}", stored, kKeyPrefix,
+                 fmt::join(endings, " or "));
+    const auto module = module_of(key, ending);
+    const auto tensor = file.load(stored);
+    QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", stored,
+                 file.tensors().at(stored).stored_dtype);
+    auto& place = ending == kA || ending == kAdaptiveA   ? adapter.sites[module].a
+                  : ending == kB || ending == kAdaptiveB ? adapter.sites[module].b
+                  : ending == kAdaptiveE                 ? singular_values[module]
+                                                         : adapter.stored[module][std::string(kMagnitude)];
+    place = tensor.to(at::kFloat);
+  }
+  if (config.adaptive) fold_singular_values(adapter, singular_values, where);
 }
 
 }  // namespace
 
 Adapter read_peft(const fs::path& folder) {
   if (auto other = read_other_kind(folder)) return std::move(*other);
-  const bool pickled = !fs::exists(folder / kWeightsFile) && fs::exists(folder / kPickledFile);
-  const auto weights = folder / (pickled ? kPickledFile : kWeightsFile);
-  const auto where = weights.string();
-  QUIVER_CHECK(fs::exists(weights), not_found, folder.string(), "no {} in it, so it is not a PEFT adapter",
-               kWeightsFile);
-  const auto config = parse_peft_config(read_file(folder / kConfigFile, 1 << 24), (folder / kConfigFile).string());
-  // The reader of pickles takes tensors and containers alone and runs nothing.
-  const auto file = pickled ? tensor_io::open_torch_tensors(weights) : tensor_io::open_safetensors(weights);
+  const auto weights = peft_weights(folder);
+  const auto where = weights.string(), described = (folder / kPeftConfigFile).string();
+  const auto config = parse_peft_config(read_file(folder / kPeftConfigFile, 1 << 24), described);
+  const auto file = open_peft_weights(weights);
   Adapter adapter{config.options, {}};
-  for (const auto& [key, info] : file->tensors()) {
-    const auto ending = ending_of(key, config.dora);
-    QUIVER_CHECK(!ending.empty() && key.size() > kKeyPrefix.size() + ending.size(), unsupported, where,
-                 "tensor '{}' is not {}MODULE{} or {}{}", key, kKeyPrefix, kA, kB,
-                 config.dora ? ", or its magnitude" : "");
-    const auto module = bare_module(key, ending);
-    auto tensor = file->load(key);
-    QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", key,
-                 info.stored_dtype);
-    auto& place = ending == kA   ? adapter.sites[module].a
-                  : ending == kB ? adapter.sites[module].b
-                                 : adapter.stored[module][std::string(kMagnitude)];
-    QUIVER_CHECK(!place.defined(), format, where, "site '{}' has two tensors for {}", module, ending.substr(1));
-    place = tensor.to(at::kFloat);
-  }
+  read_factors(*file, config, where, adapter);
   QUIVER_CHECK(!adapter.sites.empty(), format, where, "the file holds no tensors");
   for (auto& [site, factors] : adapter.sites) {
     check_pair(site, factors, config, where);
@@ -110,8 +134,8 @@ void write_peft(const fs::path& folder, const Adapter& adapter, const std::strin
     for (const auto& [key, t] : stored)
       tensors[std::string(kKeyPrefix) + site + key] = t.detach().to(at::kFloat).contiguous();
   }
-  tensor_io::write_safetensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
-  write_file_atomically(folder / kConfigFile, write_peft_config(adapter, base_model));
+  tensor_io::write_safetensors(folder / kPeftWeightsFile, tensors, {{"format", "pt"}});
+  write_file_atomically(folder / kPeftConfigFile, write_peft_config(adapter, base_model));
 }
 
 namespace {

@@ -4,8 +4,8 @@
 // Reading is fail-closed: the tensors are the authority for sites and ranks, each must be half of a pair, each pair
 // must agree with what the configuration says of its rank, and every configuration key with a meaning that is not
 // implemented is an error that names it. Adapters of other kinds are quiver_files.h's. Keys are `base_model.model.` +
-// Hugging Face module path + `.lora_A.weight` /
-// `.lora_B.weight`.
+// Hugging Face module path + `.lora_A.weight` / `.lora_B.weight` (peft_keys.h). AdaLoRA is read as the LoRA that it
+// computes.
 #pragma once
 
 #include <string>

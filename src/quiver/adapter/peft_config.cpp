@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/adapter/peft_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <set>
 
 #include "quiver/base/error.h"
@@ -38,10 +38,21 @@ const std::set<std::string>& informative_keys() {
                                           "rank_pattern",
                                           "alpha_pattern",
                                           "init_lora_weights",
+                                          "corda_config",
                                           "eva_config",
+                                          "loftq_config",
+                                          "lora_ga_config",
+                                          "velora_config",
                                           "bias",
                                           "megatron_core",
                                           "qalora_group_size"};
+  return keys;
+}
+
+/// What AdaLoRA prunes ranks by in training.
+const std::set<std::string>& adaptive_keys() {
+  static const std::set<std::string> keys{"target_r", "init_r", "tinit",           "tfinal",    "deltaT",
+                                          "beta1",    "beta2",  "orth_reg_weight", "total_step"};
   return keys;
 }
 
@@ -51,9 +62,9 @@ bool is_nothing(const json& value) {
 }
 
 /// Refuses every key whose meaning is not implemented, unless it is switched off.
-void refuse_unknown(const json& config, const std::string& where) {
+void refuse_unknown(const json& config, bool adaptive, const std::string& where) {
   for (const auto& [key, value] : config.items()) {
-    if (informative_keys().contains(key) || is_nothing(value)) continue;
+    if (informative_keys().contains(key) || (adaptive && adaptive_keys().contains(key)) || is_nothing(value)) continue;
     fail(ErrorCode::unsupported, where, "'{}' = {} changes what the adapter computes, and Quiver does not implement it",
          key, value.dump().substr(0, 80));
   }
@@ -89,25 +100,23 @@ bool flag(const json& config, const char* key, const std::string& where) {
   return value.is_boolean() && value.get<bool>();
 }
 
-/// PEFT's rule: re.match(r"(.*\.)?(key)$", module).
-bool pattern_matches(const std::string& key, const std::string& module, const std::string& where) {
-  try {
-    return std::regex_match(module, std::regex("(.*\\.)?(" + key + ")"));
-  } catch (const std::regex_error&) {
-    fail(ErrorCode::format, where, "'{}' is not a regular expression that Quiver can read", key);
-  }
-}
+constexpr std::size_t kMaxExpressions = 256;
 
 template <typename Value, typename Read>
-std::vector<std::pair<std::string, Value>> patterns(const json& config, const char* key, const std::string& where,
-                                                    Read read) {
-  std::vector<std::pair<std::string, Value>> out;
+std::vector<std::pair<ModulePattern, Value>> patterns(const json& config, const char* key, const std::string& where,
+                                                      Read read) {
+  std::vector<std::pair<ModulePattern, Value>> out;
+  std::size_t expressions = 0;
   const auto object = config.value(key, json::object());
   QUIVER_CHECK(object.is_object() || object.is_null(), format, where, "'{}' is {}, expected an object", key,
                object.dump().substr(0, 80));
   for (const auto& [pattern, value] : object.items()) {
-    pattern_matches(pattern, "", where);
-    out.emplace_back(pattern, read(value, std::string(key) + "." + pattern, where));
+    const auto name = std::string(key) + "." + pattern;
+    out.emplace_back(ModulePattern::end_of_path(pattern, where + " " + key), read(value, name, where));
+    expressions += out.back().first.is_expression();
+    QUIVER_CHECK(expressions <= kMaxExpressions, unsupported, where,
+                 "'{}' holds more than {} regular expressions; names of modules may be any number", key,
+                 kMaxExpressions);
   }
   return out;
 }
@@ -131,7 +140,7 @@ std::vector<std::string> targets_of(const json& config, const std::string& where
 
 std::int64_t PeftConfig::rank_of(const std::string& module) const {
   for (const auto& [pattern, value] : rank_pattern) {
-    if (pattern_matches(pattern, module, "rank_pattern")) return value;
+    if (pattern.matches(module)) return value;
   }
   return options.rank;
 }
@@ -139,10 +148,15 @@ std::int64_t PeftConfig::rank_of(const std::string& module) const {
 double PeftConfig::scale_of(const std::string& module) const {
   double alpha = options.alpha;
   for (const auto& [pattern, value] : alpha_pattern) {
-    if (pattern_matches(pattern, module, "alpha_pattern")) {
+    if (pattern.matches(module)) {
       alpha = value;
       break;
     }
+  }
+  if (adaptive) {
+    constexpr double kRankOffset = 1e-5;  // PEFT's, against ranks of 0
+    const auto r = static_cast<double>(options.rank);
+    return (alpha > 0 ? alpha : r) / (r + kRankOffset);
   }
   return lora_scale(alpha, rank_of(module), options.rank_stabilised);
 }
@@ -151,31 +165,52 @@ PeftConfig parse_peft_config(const std::string& text, const std::string& where) 
   const auto config = json::parse(text, nullptr, false);
   QUIVER_CHECK(config.is_object(), format, where, "expected a JSON object");
   const auto type = config.value("peft_type", json());
-  QUIVER_CHECK(type == "LORA", unsupported, where, "'peft_type' = {}, expected \"LORA\"", type.dump());
-  refuse_unknown(config, where);
   PeftConfig out;
-  out.options.rank = rank(config.value("r", json(8)), "r", where);
+  out.adaptive = type == "ADALORA";
+  QUIVER_CHECK(type == "LORA" || out.adaptive, unsupported, where,
+               "'peft_type' = {}; LORA, ADALORA, IA3, LN_TUNING, VERA, PROMPT_TUNING, MULTITASK_PROMPT_TUNING, "
+               "P_TUNING and PREFIX_TUNING are read",
+               type.dump());
+  refuse_unknown(config, out.adaptive, where);
+  const char* rank_key = out.adaptive ? "init_r" : "r";
+  out.options.rank = rank(config.value(rank_key, json(out.adaptive ? 12 : 8)), rank_key, where);
   out.options.alpha = number(config.value("lora_alpha", json(8)), "lora_alpha", where);
   out.options.rank_stabilised = flag(config, "use_rslora", where);
   out.dora = flag(config, "use_dora", where);
   out.options.dropout = number(config.value("lora_dropout", json(0.0)), "lora_dropout", where);
   out.options.targets = targets_of(config, where);
-  out.rank_pattern = patterns<std::int64_t>(config, "rank_pattern", where, rank);
+  // AdaLoRA's pattern says which directions of a site were kept; the tensors hold those alone.
+  if (!out.adaptive) out.rank_pattern = patterns<std::int64_t>(config, "rank_pattern", where, rank);
   out.alpha_pattern = patterns<double>(config, "alpha_pattern", where, number);
   const auto base = config.value("base_model_name_or_path", json());
   if (base.is_string()) out.base_model = base.get<std::string>();
   return out;
 }
 
+namespace {
+
+/// What PEFT attaches to the adapter's sites by: names, or one expression. PEFT has no list of expressions.
+json target_modules(const Adapter& adapter) {
+  const auto& targets = adapter.options.targets;
+  std::set<std::string> leaves, sites;
+  for (const auto& [site, factors] : adapter.sites) {
+    leaves.insert(site.substr(site.rfind('.') + 1));
+    sites.insert(site);
+  }
+  if (targets.empty() || targets[0] == "all-linear") return leaves;
+  if (std::none_of(targets.begin(), targets.end(), is_expression)) return targets;
+  return targets.size() == 1 ? json(targets[0]) : json(sites);
+}
+
+}  // namespace
+
 std::string write_peft_config(const Adapter& adapter, const std::string& base_model) {
   const auto& o = adapter.options;
   json rank_pattern = json::object(), alpha_pattern = json::object();
-  std::set<std::string> leaves;
   for (const auto& [site, f] : adapter.sites) {
-    leaves.insert(site.substr(site.rfind('.') + 1));
     const auto r = f.a.size(0);
     const double usual = lora_scale(o.alpha, r, o.rank_stabilised);
-    const auto escaped = std::regex_replace(site, std::regex("\\."), "\\.");
+    const auto escaped = escaped_module(site);
     if (r != o.rank) rank_pattern[escaped] = r;
     if (std::abs(f.scale - usual) > 1e-9 * std::abs(usual))
       alpha_pattern[escaped] = f.scale / lora_scale(1, r, o.rank_stabilised);
@@ -190,10 +225,7 @@ std::string write_peft_config(const Adapter& adapter, const std::string& base_mo
       {"use_rslora", o.rank_stabilised},
       {"rank_pattern", rank_pattern},
       {"alpha_pattern", alpha_pattern},
-      {"target_modules", o.targets.empty() || o.targets[0] == "all-linear" ? json(leaves)
-                         : o.targets.size() == 1 && o.targets[0].find_first_of("*+?|()[]^$\\") != std::string::npos
-                             ? json(o.targets[0])
-                             : json(o.targets)},
+      {"target_modules", target_modules(adapter)},
       {"bias", "none"},
       {"fan_in_fan_out", false},
       {"inference_mode", true},

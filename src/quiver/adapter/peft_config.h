@@ -9,18 +9,20 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
+#include "quiver/adapter/module_pattern.h"
 
 namespace quiver::adapter {
 
 struct PeftConfig {
   LoraOptions options;
-  /// (pattern, value) in file order; the first whose pattern matches a module decides.
-  std::vector<std::pair<std::string, std::int64_t>> rank_pattern;
-  std::vector<std::pair<std::string, double>> alpha_pattern;
+  /// In file order; the first whose pattern matches a module decides.
+  std::vector<std::pair<ModulePattern, std::int64_t>> rank_pattern;
+  std::vector<std::pair<ModulePattern, double>> alpha_pattern;
   bool dora = false;       ///< magnitudes beside the factors
+  bool adaptive = false;   ///< AdaLoRA: ranks up to options.rank, scale alpha / (rank + 1e-5)
   std::string base_model;  ///< as the file says; information only
 
-  /// What the configuration expects of a module.
+  /// What the configuration expects of a module. Throws Error{format} where a pattern takes too long over it.
   std::int64_t rank_of(const std::string& module) const;
   double scale_of(const std::string& module) const;
 };

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "quiver/base/error.h"
@@ -108,6 +109,31 @@ TEST(PeftConfig, AnEvaAdapterComesWithItsSettings) {
   EXPECT_NO_THROW(parsed({{"init_lora_weights", "eva"}, {"eva_config", {{"rho", 2.0}, {"tau", 0.99}}}}));
 }
 
+TEST(PeftConfig, SettingsOfWaysToStartSayNothingWhereTheAdapterStartedPlainly) {
+  for (const char* key : {"loftq_config", "corda_config", "lora_ga_config", "velora_config"}) {
+    EXPECT_NO_THROW(parsed({{"init_lora_weights", true}, {key, {{"bits", 4}}}})) << key;
+  }
+  expect_refused(ErrorCode::unsupported, "'init_lora_weights'",
+                 {{"init_lora_weights", "loftq"}, {"loftq_config", {{"loftq_bits", 4}}}});
+}
+
+TEST(PeftConfig, AdaLoraHasItsOwnRankScaleAndKeys) {
+  const json keys{{"peft_type", "ADALORA"},
+                  {"init_r", 12},
+                  {"r", 8},
+                  {"target_r", 4},
+                  {"lora_alpha", 24},
+                  {"rank_pattern", {{"q_proj", {true, false}}}},
+                  {"tinit", 10},
+                  {"total_step", 100}};
+  const auto config = parsed(keys);
+  EXPECT_TRUE(config.adaptive);
+  EXPECT_EQ(config.rank_of("q_proj"), 12);
+  EXPECT_DOUBLE_EQ(config.scale_of("q_proj"), 24 / (12 + 1e-5));
+  expect_refused(ErrorCode::unsupported, "'tinit'", {{"tinit", 10}});
+  expect_refused(ErrorCode::unsupported, "'peft_type'", {{"peft_type", "LOHA"}});
+}
+
 TEST(PeftConfig, IllTypedValuesAreFormatErrorsByName) {
   for (const json& rank : {json(0), json(-4), json(2.5), json(65537), json("4"), json(nullptr)}) {
     expect_refused(ErrorCode::format, "'r'", {{"r", rank}});
@@ -120,9 +146,38 @@ TEST(PeftConfig, IllTypedValuesAreFormatErrorsByName) {
   expect_refused(ErrorCode::format, "'rank_pattern'", {{"rank_pattern", {1, 2}}});
   expect_refused(ErrorCode::format, "'rank_pattern.q_proj'", {{"rank_pattern", {{"q_proj", 1.5}}}});
   expect_refused(ErrorCode::format, "'alpha_pattern.q_proj'", {{"alpha_pattern", {{"q_proj", "2"}}}});
-  expect_refused(ErrorCode::format, "not a regular expression", {{"alpha_pattern", {{"(q_proj", 2}}}});
+  expect_refused(ErrorCode::format, "does not compile", {{"alpha_pattern", {{"(q_proj", 2}}}});
   EXPECT_THROW(parse_peft_config("[]", "adapter_config.json"), Error);
   EXPECT_THROW(parse_peft_config("{", "adapter_config.json"), Error);
+}
+
+TEST(PeftConfig, APatternThatTakesTooLongIsAnErrorAndNotAHang) {
+  const auto config = parsed({{"rank_pattern", {{"((a|.)*)*[!?]", 16}}}, {"alpha_pattern", {{"((a|b|.)+)+[!?]", 3}}}});
+  const std::string site = "model.layers.0.self_attn.q_proj";
+  for (const auto& ask :
+       std::vector<std::function<void()>>{[&] { config.rank_of(site); }, [&] { config.scale_of(site); }}) {
+    try {
+      ask();
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::format);
+      EXPECT_NE(std::string(error.what()).find("_pattern"), std::string::npos) << error.what();
+    }
+  }
+  json many = json::object();
+  for (int i = 0; i < 300; ++i) many["layers\\.(" + std::to_string(i) + ")\\.q_proj"] = 2;
+  expect_refused(ErrorCode::unsupported, "'rank_pattern'", {{"rank_pattern", many}});
+}
+
+TEST(PeftConfig, NamesOfModulesMayBeAnyNumberOfPatterns) {
+  json ranks = json::object();
+  for (int i = 0; i < 3000; ++i) ranks["model.layers." + std::to_string(i) + ".q_proj"] = i + 1;
+  const auto config = parsed({{"rank_pattern", ranks}});
+  EXPECT_EQ(config.rank_of("model.layers.0.q_proj"), 1);
+  EXPECT_EQ(config.rank_of("model.layers.2999.q_proj"), 3000);
+  EXPECT_EQ(config.rank_of("decoder.model.layers.7.q_proj"), 8);
+  EXPECT_EQ(config.rank_of("model_layers.7.q_proj"), 8) << "a dot stands for any letter, as in Python";
+  EXPECT_EQ(config.rank_of("xmodel.layers.7.q_proj"), config.options.rank);
 }
 
 }  // namespace

@@ -12,15 +12,13 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
+#include "quiver/adapter/peft_keys.h"
 
 namespace quiver::adapter {
 
 using Tensors = std::map<std::string, at::Tensor>;
 
-inline constexpr const char* kWeightsFile = "adapter_model.safetensors";
-inline constexpr const char* kConfigFile = "adapter_config.json";
 inline constexpr const char* kPromptKey = "prompt_embeddings";
-inline constexpr std::string_view kKeyPrefix = "base_model.model.";
 
 struct AdapterFiles {
   nlohmann::json config;

@@ -168,7 +168,7 @@ AdapterFiles files_of(const Adapter& adapter, const std::string& base_model) {
 auto reader_of(const std::string& type) -> Adapter (*)(Tensors, const json&, const std::string&) {
   if (type == kType) return read;
   for (const auto& kind : kind_table()) {
-    if (kind.peft && type == kind.peft->type) return kind.peft->read;
+    if (kind.peft && (type == kind.peft->type || type == kind.peft->reads_too)) return kind.peft->read;
   }
   return nullptr;
 }
@@ -176,21 +176,21 @@ auto reader_of(const std::string& type) -> Adapter (*)(Tensors, const json&, con
 }  // namespace
 
 std::optional<Adapter> read_other_kind(const fs::path& folder) {
-  const auto path = folder / kConfigFile;
+  const auto path = folder / kPeftConfigFile;
   if (!fs::exists(path)) return std::nullopt;
   const auto config = json::parse(read_file(path, 1 << 24), nullptr, false);
   if (!config.is_object()) return std::nullopt;
   const auto type = config.value("peft_type", json());
   const auto reader = type.is_string() ? reader_of(type.get<std::string>()) : nullptr;
   if (!reader) return std::nullopt;
-  const auto where = (folder / kWeightsFile).string();
-  QUIVER_CHECK(fs::exists(folder / kWeightsFile), not_found, folder.string(), "no {} in it", kWeightsFile);
-  const auto file = tensor_io::open_safetensors(folder / kWeightsFile);
+  const auto weights = peft_weights(folder);
+  const auto where = weights.string();
+  const auto file = open_peft_weights(weights);
   Tensors tensors;
-  for (const auto& [name, info] : file->tensors()) {
-    auto tensor = file->load(name);
-    QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", name,
-                 info.stored_dtype);
+  for (const auto& [name, stored] : peft_keys(file->tensors(), where)) {
+    auto tensor = file->load(stored);
+    QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", stored,
+                 file->tensors().at(stored).stored_dtype);
     tensors[name] = tensor.to(at::kFloat);
   }
   QUIVER_CHECK(!tensors.empty(), format, where, "the file holds no tensors");
@@ -202,8 +202,8 @@ std::optional<Adapter> read_other_kind(const fs::path& folder) {
 void write_other_kind(const fs::path& folder, const Adapter& adapter, const std::string& base_model) {
   auto files = files_of(kept(adapter), base_model);
   for (auto& [name, tensor] : files.tensors) tensor = tensor.detach().to(at::kFloat).contiguous();
-  tensor_io::write_safetensors(folder / kWeightsFile, files.tensors, {{"format", "pt"}});
-  write_file_atomically(folder / kConfigFile, files.config.dump(2) + "\n");
+  tensor_io::write_safetensors(folder / kPeftWeightsFile, files.tensors, {{"format", "pt"}});
+  write_file_atomically(folder / kPeftConfigFile, files.config.dump(2) + "\n");
 }
 
 }  // namespace quiver::adapter

@@ -74,15 +74,21 @@ void check_no_library(const fs::path& path, const std::string& given, const std:
                around.string());
 }
 
-/// Moves the files of `from` into `to` one by one, over those of their names.
-void move_files(const fs::path& from, const fs::path& to, std::set<fs::path>& moved) {
+/// Moves the files of `from` to the output one by one, over those of their names that are of the result's kind.
+std::set<fs::path> move_files(const fs::path& from, const fs::path& to, const OutputFolder& output) {
+  std::set<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(from)) {
-    if (entry.is_directory()) continue;
-    const auto relative = entry.path().lexically_relative(from);
-    fs::create_directories((to / relative).parent_path());
-    fs::rename(entry.path(), to / relative);
-    moved.insert(relative);
+    if (!entry.is_directory()) files.insert(entry.path().lexically_relative(from));
   }
+  for (const auto& file : files) {
+    QUIVER_CHECK(is_part(output.files, file) || !fs::exists(to / file), usage, output.option,
+                 "{} holds another '{}' than the result's; name another folder", output.path.string(), file.string());
+  }
+  for (const auto& file : files) {
+    fs::create_directories((to / file).parent_path());
+    fs::rename(from / file, to / file);
+  }
+  return files;
 }
 
 }  // namespace
@@ -149,7 +155,7 @@ void write_output(const OutputFolder& output, const std::function<void(const fs:
   std::set<fs::path> moved;
   with_temporary_folder(path, [&](const fs::path& temporary) {
     fill(temporary);
-    move_files(temporary, path, moved);
+    moved = move_files(temporary, path, output);
   });
   for (const auto& part : found.parts) {
     if (!moved.contains(part)) fs::remove(path / part, ignored);

@@ -84,6 +84,20 @@ TEST_F(Outputs, ToldSoTheResultsFilesAreReplacedAndTheOthersStay) {
   for (const auto& entry : fs::directory_iterator(folder_)) EXPECT_EQ(entry.path().filename(), "mine");
 }
 
+TEST_F(Outputs, AFileOfTheResultDoesNotTakeThePlaceOfAnotherKinds) {
+  put("mine/thesis.txt", "years");
+  put("mine/adapter_config.json", "old");
+  const auto refused = refusal([&] {
+    write_output(at("mine", true), [](const fs::path& folder) {
+      write_file_atomically(folder / "adapter_config.json", "new");
+      write_file_atomically(folder / "thesis.txt", "copied along");
+    });
+  });
+  EXPECT_NE(refused.find("thesis.txt"), std::string::npos);
+  EXPECT_EQ(text_of("mine/thesis.txt"), "years");
+  EXPECT_EQ(text_of("mine/adapter_config.json"), "old") << "nothing was moved";
+}
+
 TEST_F(Outputs, AnEarlierResultAloneIsReplacedWhole) {
   put("old/adapter_config.json", "old");
   put("old/adapter_model.bin", "old");

@@ -167,12 +167,17 @@ void run(Options& o) {
   o.mbc.linkage = clustering::linkage_of_name(o.linkage);
   o.retrieval.seed = k_means.seed;
   o.retrieval.sparsity = o.mbc.embedding.sparsity;
+  workspace::refuse_twice(o.experts, "--experts");
+  workspace::refuse_twice(o.add, "--add");
   const auto library = library::Library::open(o.library);
   if (!o.nearest.empty() || !o.nearest_text.empty()) return find_nearest(o, library);
   if (o.incremental || !o.add.empty()) return extend(o, library);
   const auto names = o.experts.empty() ? library.names() : o.experts;
   TerminalProgress progress;
-  print(o, clustering::cluster_library(library, names, o.mbc, descriptions_of(o, library), &progress), {});
+  if (const auto line = workspace::strays_line(library); !line.empty() && o.experts.empty()) progress.say(line);
+  const auto clustering = clustering::cluster_library(library, names, o.mbc, descriptions_of(o, library), &progress);
+  if (library.unkept_to_tell()) progress.say(o.library + " cannot be written: the clusters are printed, and not kept");
+  print(o, clustering, {});
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ void declare(CLI::App& app, ModelOptions& options) {
 
 void declare(CLI::App& app, ExpertOptions& options) {
   app.add_option("--library", options.library, "the folder of a library");
-  app.add_option("--adapter", options.adapters, "a PEFT folder (repeatable)");
+  app.add_option("--adapter", options.adapters, "a PEFT folder, or NAME=DIR to name the expert (repeatable)");
   app.add_option("--experts", options.experts, "only these experts of the library")->delimiter(',');
   app.add_flag("--allow-other-base", options.allow_other_base, "use experts that were trained on another base model");
 }

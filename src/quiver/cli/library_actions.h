@@ -13,7 +13,7 @@ namespace quiver::cli {
 struct LibraryOptions {
   ModelOptions model;
   std::string action, library, name, output, format = "auto";
-  std::vector<std::string> arguments, experts, exclude;
+  std::vector<std::string> arguments, experts, exclude, tasks;
   std::optional<double> alpha;
   bool replace = false, allow_other_base = false, json = false;
 };

@@ -35,10 +35,15 @@ void add_one(const LibraryOptions& o, const model::Model& model, const library::
     constexpr const char* kReason = "its library marks it as deleted";
     return report(o, {{"name", found.name}, {"skipped", kReason}}, fmt::format("skipped {}: {}", found.name, kReason));
   }
+  const auto made_for = std::pair(expert.info.base_fingerprint, expert.info.identity);
   expert.info.base_fingerprint = model.fingerprint();
+  if (!o.tasks.empty()) expert.info.tasks = o.tasks;
   adapter::Bank(model).add(found.name, expert.adapter);  // every site must be one of the base model's
   library.save(expert.info, expert.adapter, o.replace);
-  auto object = summary(library, library.info(found.name));
+  const auto added = library.info(found.name);
+  if (made_for == std::pair(added.base_fingerprint, added.identity))
+    library::take_carried(expert.carried, library, added);
+  auto object = summary(library, added);
   object["notes"] = expert.notes;
   report(o, object, fmt::format("added {}: {} sites", found.name, expert.adapter.sites.size()));
   for (const auto& note : expert.notes) std::fprintf(stderr, "%s: %s\n", found.name.c_str(), note.c_str());
@@ -48,6 +53,9 @@ void add_one(const LibraryOptions& o, const model::Model& model, const library::
 
 void add_experts(const LibraryOptions& o) {
   const auto found = experts_to_add(o);
+  QUIVER_CHECK(o.tasks.empty() || found.size() == 1, usage, "--tasks",
+               "{} experts are added, and their tasks are said one by one: quiver library set NAME --tasks ...",
+               found.size());
   const auto model = load_model_only(o.model);
   const auto library =
       library::Library::open_or_create(o.library, o.model.model, model.fingerprint(), o.allow_other_base);

@@ -3,7 +3,9 @@
 
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
+#include "quiver/base/output_folder.h"
 #include "quiver/cli/library_actions.h"
+#include "quiver/library/carried.h"
 #include "quiver/library/collection.h"
 #include "quiver/library/expert_file.h"
 #include "quiver/library/mttl_library.h"
@@ -13,11 +15,13 @@ namespace {
 
 using library::CollectionFormat;
 
-/// A PEFT adapter, and beside it what is known of the expert, which PEFT passes over.
+/// A PEFT adapter, and beside it what is known of the expert and its signature, which PEFT passes over.
 void write_adapter(const fs::path& folder, const library::Library& library, const std::string& name) {
   fs::create_directories(folder);
-  adapter::write_peft(folder, library.load(name), library.base_model());
-  library::write_expert_file(folder, library.info(name));
+  const auto loaded = library.load_expert(name);
+  adapter::write_peft(folder, loaded.adapter, library.base_model());
+  library::write_expert_file(folder, loaded.info);
+  library::export_carried(library::carried_in_library(library, loaded.info), folder);
 }
 
 /// Path of the expert in the export, relative to its folder.
@@ -29,12 +33,10 @@ std::string write_one(const fs::path& folder, const library::Library& library, c
   return name;
 }
 
-/// An existing folder is replaced by the export, so one that holds anything is not taken without being told so.
-void check_output(const LibraryOptions& o) {
-  QUIVER_CHECK(!o.output.empty(), usage, "library export", "give --output DIR");
-  const bool free = !fs::exists(o.output) || (fs::is_directory(o.output) && fs::is_empty(o.output));
-  QUIVER_CHECK(free || o.replace, usage, "--output", "{} is there already; --replace replaces it and all it holds",
-               o.output);
+/// Of MTTL's files, and of an adapter of its own folder each.
+ResultFiles files_of(CollectionFormat format, bool alone) {
+  if (format == CollectionFormat::mttl) return {"*.ckpt", "*.meta"};
+  return alone ? adapter_files() : adapter_folders();
 }
 
 }  // namespace
@@ -44,10 +46,12 @@ void export_experts(const LibraryOptions& o) {
   const auto format = library::collection_format_of_name(o.format);
   QUIVER_CHECK(format != CollectionFormat::pemt, unsupported, "--format pemt", "export writes peft or mttl");
   const auto names = chosen_experts(library, o);
-  check_output(o);
+  QUIVER_CHECK(!o.output.empty(), usage, "library export", "give --output DIR");
   const bool alone = o.arguments.size() == 1 && names.size() == 1 && format != CollectionFormat::mttl;
+  const OutputFolder output{
+      .path = o.output, .replace = o.replace, .files = files_of(format, alone), .inputs = {o.library}};
   std::vector<std::string> paths;
-  write_folder_atomically(o.output, [&](const fs::path& folder) {
+  write_output(output, [&](const fs::path& folder) {
     if (alone) return write_adapter(folder, library, names[0]);
     for (const auto& name : names)
       paths.push_back((fs::path(o.output) / write_one(folder, library, name, format)).string());

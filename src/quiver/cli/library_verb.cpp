@@ -14,12 +14,21 @@ namespace {
 
 using nlohmann::json;
 
+void say_strays(const library::Library& library) {
+  if (const auto line = workspace::strays_line(library); !line.empty()) std::fprintf(stderr, "%s\n", line.c_str());
+}
+
 void list(const LibraryOptions& o) {
   const auto library = library::Library::open(o.library);
   evaluation::TextTable table{{"expert", "tasks", "kind", "rank", "steps", "validation loss"}, {}};
   const bool all = o.arguments.empty() && o.experts.empty() && o.exclude.empty();
-  for (const auto& name : all ? library.names() : chosen_experts(library, o)) {
-    const auto s = summary(library, library.info(name));
+  std::vector<library::ExpertInfo> infos;
+  if (all) infos = library.infos();
+  for (const auto& name : all ? std::vector<std::string>() : chosen_experts(library, o))
+    infos.push_back(library.info(name));
+  if (all) say_strays(library);
+  for (const auto& info : infos) {
+    const auto s = summary(library, info);
     if (o.json) {
       print_json(s);
       continue;
@@ -27,7 +36,7 @@ void list(const LibraryOptions& o) {
     const auto text = [](const json& v) {
       return v.is_null() ? std::string("-") : v.is_number_float() ? fmt::format("{:.3f}", v.get<double>()) : v.dump();
     };
-    table.rows.push_back({{name},
+    table.rows.push_back({{info.name},
                           {join(s["tasks"].get<std::vector<std::string>>(), ",")},
                           {s["kind"].is_null() ? "-" : s["kind"].get<std::string>()},
                           {text(s["rank"])},
@@ -80,6 +89,7 @@ void restore(const LibraryOptions& o) {
 void verify(const LibraryOptions& o) {
   const auto library = library::Library::open(o.library);
   const auto problems = library.verify();
+  say_strays(library);
   if (o.json) print_json({{"experts", library.names().size()}, {"problems", problems}});
   for (const auto& problem : problems) {
     if (!o.json) std::printf("%s\n", problem.c_str());
@@ -89,13 +99,34 @@ void verify(const LibraryOptions& o) {
   if (!o.json) std::printf("%zu experts, all whole\n", library.names().size());
 }
 
+/// What is known of experts, said anew.
+void set(const LibraryOptions& o) {
+  const auto library = library::Library::open(o.library);
+  QUIVER_CHECK(!o.arguments.empty() && !o.tasks.empty(), usage, "library set",
+               "give the names of experts and --tasks, what they were trained for");
+  for (const auto& name : chosen_experts(library, o)) {
+    library.set_tasks(name, o.tasks);
+    if (o.json) print_json(summary(library, library.info(name)));
+    if (!o.json) std::printf("%s: tasks %s\n", name.c_str(), join(o.tasks, ", ").c_str());
+  }
+}
+
+void check_given(const LibraryOptions& o) {
+  QUIVER_CHECK(o.tasks.empty() || o.action == "add" || o.action == "set", usage, "--tasks",
+               "library {} does not read it; add and set do", o.action);
+  QUIVER_CHECK(std::none_of(o.tasks.begin(), o.tasks.end(), [](const auto& task) { return task.empty(); }), usage,
+               "--tasks", "an empty name among them");
+  workspace::refuse_twice(o.tasks, "--tasks");
+}
+
 void run(const LibraryOptions& o) {
+  check_given(o);
   struct Action {
     const char* name;
     void (*run)(const LibraryOptions&);
   };
   static constexpr Action kActions[] = {
-      {"list", list},     {"show", show},       {"add", add_experts}, {"export", export_experts},
+      {"list", list},     {"show", show},       {"add", add_experts}, {"set", set},          {"export", export_experts},
       {"remove", remove}, {"restore", restore}, {"verify", verify},   {"diff", diff_experts}};
   std::vector<std::string> names;
   for (const auto& action : kActions) {
@@ -158,9 +189,10 @@ json summary(const library::Library& library, const library::ExpertInfo& info) {
 
 std::function<void()> declare_library(CLI::App& app) {
   auto o = std::make_shared<LibraryOptions>();
-  app.add_option(
-         "action", o->action,
-         "list, show NAME..., add DIR, export [NAME...], remove NAME..., restore NAME..., verify, diff NAME NAME")
+  app.add_option("action", o->action,
+                 "list, show NAME..., add DIR, set NAME..., export [NAME...], remove NAME..., restore NAME..., verify, "
+                 "diff NAME "
+                 "NAME")
       ->required();
   app.add_option("arguments", o->arguments, "what the action is about");
   declare(app, o->model);
@@ -168,13 +200,17 @@ std::function<void()> declare_library(CLI::App& app) {
   app.add_option("--experts", o->experts, "list, show, export, remove: only these")->delimiter(',');
   app.add_option("--exclude", o->exclude, "list, show, export, remove: all but these")->delimiter(',');
   app.add_option("--name", o->name, "add: the expert's name; default: the folder's");
+  app.add_option("--tasks", o->tasks, "add, set: what the expert was trained for, by the names of task files")
+      ->delimiter(',');
   app.add_option("--format", o->format, "add: auto, peft, mttl or pemt; export: peft (also auto) or mttl")
       ->capture_default_str();
   app.add_option("--alpha", o->alpha, "add: lora_alpha of MTTL experts whose metadata does not say it");
   app.add_option(
       "--output", o->output,
       "export: the folder to write; one NAME is written into it, several or all into folders of their names");
-  app.add_flag("--replace", o->replace, "add: overwrite an expert of the same name; export: replace the folder");
+  app.add_flag("--replace", o->replace,
+               "add: overwrite an expert of the same name; export: replace the files of an earlier export, all others "
+               "there stay");
   app.add_flag("--allow-other-base", o->allow_other_base, "add: to a library over another base model");
   app.add_flag("--json", o->json, "an object per result");
   return [o] { run(*o); };

@@ -5,6 +5,7 @@
 
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
+#include "quiver/base/output_folder.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
@@ -53,6 +54,15 @@ void check(const Options& o) {
   QUIVER_CHECK(o.into_base || o.model.empty(), usage, "--model", "only --into-base reads a model");
 }
 
+/// Before anything is computed.
+void check_name(const Options& o, const library::Library& library) {
+  if (o.name.empty()) return;
+  library::check_expert_name(o.name);
+  library.check_writable();
+  QUIVER_CHECK(o.replace || !library.contains(o.name), usage, "expert " + o.name,
+               "already in {}; --replace overwrites it", library.folder().string());
+}
+
 /// Throws Error{mismatch} where its fingerprint is not the library's.
 fs::path base_folder(const Options& o, const library::Library& library) {
   const auto path = model::resolve_model(o.model);
@@ -63,21 +73,26 @@ fs::path base_folder(const Options& o, const library::Library& library) {
   return path;
 }
 
-/// name: of the result, for errors.
-void write_output(const Options& o, const library::Library& library, const fs::path& base,
-                  const adapter::Adapter& merged, const std::string& name) {
-  if (o.into_base) return merging::fold_into_base(base, merged, o.output, name);
-  write_folder_atomically(o.output,
-                          [&](const fs::path& folder) { adapter::write_peft(folder, merged, library.base_model()); });
+OutputFolder output_of(const Options& o, const fs::path& base) {
+  OutputFolder out{.path = o.output, .replace = o.replace, .inputs = {o.library}};
+  out.files = o.into_base ? model_files() : adapter_files();
+  if (o.into_base) out.inputs.push_back(base);
+  return out;
 }
 
-void save_expert(const Options& o, const library::Library& library, const std::vector<std::string>& experts,
-                 const adapter::Adapter& merged) {
+/// name: of the result, for errors.
+void write_result(const Options& o, const library::Library& library, const fs::path& base,
+                  const adapter::Adapter& merged, const std::string& name) {
+  write_output(output_of(o, base), [&](const fs::path& folder) {
+    if (o.into_base) return merging::fold_into_base(base, merged, folder, name);
+    adapter::write_peft(folder, merged, library.base_model());
+  });
+}
+
+void save_expert(const Options& o, const library::Library& library, const std::vector<library::LoadedExpert>& loaded,
+                 const std::vector<std::string>& experts, const adapter::Adapter& merged) {
   std::set<std::string> tasks;
-  for (const auto& expert : experts) {
-    const auto known = library.info(expert).tasks;
-    tasks.insert(known.begin(), known.end());
-  }
+  for (const auto& expert : loaded) tasks.insert(expert.info.tasks.begin(), expert.info.tasks.end());
   library::ExpertInfo info;
   info.name = o.name;
   info.tasks.assign(tasks.begin(), tasks.end());
@@ -93,17 +108,19 @@ void run(const Options& o) {
   const auto begin = std::chrono::steady_clock::now();
   const auto options = merging::merge_options(o.method, key_values(o.settings));
   const auto library = library::Library::open(o.library);
-  const auto experts = o.experts.empty() ? library.names() : o.experts;
-  if (!o.name.empty()) library::check_expert_name(o.name);
+  check_name(o, library);
   const auto base = o.into_base ? base_folder(o, library) : fs::path();
-  std::vector<adapter::Adapter> adapters;
-  for (const auto& expert : experts) adapters.push_back(library.load(expert));
+  if (!o.output.empty()) check_output(output_of(o, base));
+  const auto loaded = o.experts.empty() ? library.load_present(library.names()) : library.load_experts(o.experts);
   TerminalProgress progress;
+  if (const auto line = workspace::strays_line(library); !line.empty() && o.experts.empty()) progress.say(line);
+  std::vector<std::string> experts;
+  for (const auto& expert : loaded) experts.push_back(expert.info.name);
   merging::MergeInput input{{}, o.weights, &progress, experts};
-  for (const auto& adapter : adapters) input.experts.push_back(&adapter);
+  for (const auto& expert : loaded) input.experts.push_back(&expert.adapter);
   const auto merged = merging::merge(o.method, input, options);
-  if (!o.output.empty()) write_output(o, library, base, merged, experts.size() == 1 ? experts[0] : o.method);
-  if (!o.name.empty()) save_expert(o, library, experts, merged);
+  if (!o.output.empty()) write_result(o, library, base, merged, experts.size() == 1 ? experts[0] : o.method);
+  if (!o.name.empty()) save_expert(o, library, loaded, experts, merged);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   const auto output = o.output.empty() ? library.expert_folder(o.name).string() : o.output;
   if (o.json)
@@ -126,7 +143,9 @@ std::function<void()> declare_merge(CLI::App& app) {
   app.add_option("--weights", o->weights, "one per expert; default: the method's")->delimiter(',');
   app.add_option("--set", o->settings, "KEY=VALUE, an option of the method (repeatable)")->take_all();
   app.add_option("--name", o->name, "also save the result into the library as an expert of this name");
-  app.add_flag("--replace", o->replace, "overwrite an expert of the same name");
+  app.add_flag(
+      "--replace", o->replace,
+      "overwrite an expert of the same name; in --output, the files of an earlier result: all others there stay");
   app.add_flag("--into-base", o->into_base, "fold the result into the weights of --model");
   app.add_option("--model", o->model, "with --into-base: the base model, a Hugging Face folder");
   app.add_flag("--allow-other-base", o->allow_other_base, "fold into a model that the experts were not trained on");

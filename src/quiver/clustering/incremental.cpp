@@ -52,9 +52,9 @@ Extension add_to_clustering(const library::Library& library, const std::vector<s
   QUIVER_CHECK(!c.names.empty(), usage, library.folder().string(),
                "none of the experts that were clustered is still as it was; run 'quiver cluster' again");
   const auto members = c.cluster;
-  const std::set<std::string> known(c.names.begin(), c.names.end());
+  std::set<std::string> known(c.names.begin(), c.names.end());
   for (const auto& name : names.empty() ? library.names() : names) {
-    if (!known.count(name)) c.names.push_back(name);
+    if (known.insert(name).second) c.names.push_back(name);
   }
   const auto similarity = library_similarity(library, c.names, last->embedding, descriptions, progress);
   c.similarity = rows_of(similarity);

@@ -140,6 +140,10 @@ void number_by_first_member(std::vector<std::size_t>& cluster) {
 KMeansResult k_means(const Points& points, const KMeansOptions& options) {
   QUIVER_CHECK(options.clusters >= 1 && options.clusters <= points.size(), usage, "--clusters",
                "{}, expected 1 to {} (the experts)", options.clusters, points.size());
+  for (const auto& point : points) {
+    const bool finite = std::all_of(point.begin(), point.end(), [](double x) { return std::isfinite(x); });
+    QUIVER_CHECK(finite, format, "k-means", "point {} is not of finite numbers", &point - points.data());
+  }
   Random random(options.seed);
   KMeansResult best;
   best.inertia = std::numeric_limits<double>::infinity();

@@ -20,7 +20,8 @@ struct KMeansResult {
   double inertia = 0.0;              ///< sum of squared distances to the centres
 };
 
-/// Every cluster has at least one point. Throws Error{usage} where 1 <= clusters <= points does not hold.
+/// Every cluster has at least one point. Throws Error{usage} where 1 <= clusters <= points does not hold, Error{format}
+/// where a point's numbers are not finite.
 KMeansResult k_means(const std::vector<std::vector<double>>& points, const KMeansOptions& options);
 
 /// Renumbers clusters in the order of their first members.

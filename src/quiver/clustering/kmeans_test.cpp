@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include <algorithm>
 
 #include "quiver/base/error.h"
@@ -66,6 +68,16 @@ TEST(KMeans, MoreClustersThanPointsIsAnError) {
   KMeansOptions options;
   options.clusters = 3;
   EXPECT_THROW(k_means({{1.0}, {2.0}}, options), Error);
+}
+
+TEST(KMeans, PointsThatAreNotFiniteAreAnError) {
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    for (std::size_t clusters = 1; clusters <= 4; ++clusters) {
+      KMeansOptions options;
+      options.clusters = clusters;
+      EXPECT_THROW(k_means({{1.0, 0.0}, {2.0, bad}, {0.0, 1.0}, {3.0, 3.0}}, options), Error) << clusters;
+    }
+  }
 }
 
 }  // namespace

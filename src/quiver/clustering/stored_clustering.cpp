@@ -71,12 +71,12 @@ std::vector<std::vector<std::string>> Clustering::members() const {
 void write_clustering(const library::Library& library, Clustering& clustering) {
   clustering.identities.clear();
   for (const auto& name : clustering.names) clustering.identities.push_back(library.info(name).identity);
-  library.write_derived(kKind, library.contents_key(library.names()), "json",
+  library.write_derived(kKind, library.contents_key(), "json",
                         [&](const fs::path& path) { write_file_atomically(path, to_file(clustering).dump(1) + "\n"); });
 }
 
 std::optional<Clustering> read_clustering(const library::Library& library) {
-  const auto path = library.derived(kKind, library.contents_key(library.names()), "json");
+  const auto path = library.derived(kKind, library.contents_key(), "json");
   if (!path) return std::nullopt;
   return from_file(*path);
 }

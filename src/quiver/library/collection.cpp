@@ -93,13 +93,19 @@ class Search {
   std::set<fs::path> seen_;
 };
 
-/// Of an adapter that was an expert of a library once; the run it came from is not here.
+/// What is known of an adapter that was an expert of a library once; the run it came from is not here.
 void read_expert_json(ExpertInfo& info, const fs::path& file) {
   const auto known = json::parse(read_file(file, 1 << 26), nullptr, false);
   if (!known.is_object()) return;
   for (const auto& task : known.value("tasks", json::array())) {
     if (task.is_string()) info.tasks.push_back(task.get<std::string>());
   }
+  const auto text = [&](const char* key) {
+    const auto value = known.value(key, json());
+    return value.is_string() ? value.get<std::string>() : std::string();
+  };
+  info.base_fingerprint = text("base_fingerprint");
+  info.identity = text("identity");
   info.training = known.value("training", json());
   info.scores = known.value("scores", json());
   if (info.training.is_object()) info.training.erase("run_key");
@@ -130,6 +136,7 @@ ImportedExpert read_found_expert(const FoundExpert& found, std::optional<double>
   } else if (found.mttl_name.empty()) {
     out.adapter = adapter::read_peft(found.folder);
     if (fs::exists(found.folder / kExpertFile)) read_expert_json(out.info, found.folder / kExpertFile);
+    if (!out.info.identity.empty()) out.carried = carried_beside(found.folder, out.info);
   } else {
     out = read_mttl_expert(found.folder, found.mttl_name, alpha);
   }

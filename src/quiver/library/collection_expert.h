@@ -6,13 +6,15 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
-#include "quiver/library/library.h"
+#include "quiver/library/carried.h"
 
 namespace quiver::library {
 
 struct ImportedExpert {
-  ExpertInfo info;  ///< fingerprint and identity are empty: the library that takes it fills them in
+  ExpertInfo info;  ///< fingerprint and identity: what an expert.json beside it says; the library that takes it fills
+                    ///< in its own
   adapter::Adapter adapter;
+  Carried carried = {};            ///< derived data that holds for info's fingerprint and identity
   bool deleted = false;            ///< its library had marked it as deleted; it is not added
   std::vector<std::string> notes;  ///< what was left out, one line each
 };

@@ -45,6 +45,7 @@ ExpertInfo read_expert_file(const fs::path& folder, const std::string& name) {
   }
   const auto stamp = object.value("files_stamp", json());
   if (stamp.is_string()) info.files_stamp = stamp.get<std::string>();
+  info.finite = object.value("finite", json()) == true;
   info.training = object.value("training", json());
   info.scores = object.value("scores", json());
   return info;
@@ -57,6 +58,7 @@ void write_expert_file(const fs::path& folder, const ExpertInfo& info) {
                     {"base_fingerprint", info.base_fingerprint},
                     {"identity", info.identity},
                     {"files_stamp", files_stamp(folder)},
+                    {"finite", info.finite},
                     {"training", info.training},
                     {"scores", info.scores}};
   write_file_atomically(folder / kExpertFile, object.dump(2) + "\n");

@@ -3,15 +3,19 @@
 
 #include <ATen/Parallel.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <tuple>
 
+#include "quiver/adapter/finite.h"
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
 #include "quiver/base/strings.h"
+#include "quiver/library/derived_beside.h"
 #include "quiver/library/expert_file.h"
 
 namespace quiver::library {
@@ -49,12 +53,57 @@ void check_identity(const fs::path& folder, const adapter::Adapter& adapter, con
       "the factors are not those that expert.json was written for; 'quiver library verify' lists what changed");
 }
 
+void check_finite(const std::string& name, const adapter::Adapter& adapter) {
+  const auto found = adapter::not_finite(adapter);
+  QUIVER_CHECK(found.empty(), format, "expert " + name,
+               "{} holds NaN or infinity, so that no result of it is a number; leave the expert out, by --experts or "
+               "'quiver library remove'",
+               found);
+}
+
+bool is_expert_name(const std::string& name) {
+  const auto allowed = [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; };
+  return !name.empty() && name.size() <= 128 && name[0] != '.' && std::all_of(name.begin(), name.end(), allowed);
+}
+
+bool holds_adapter(const fs::path& folder) { return fs::exists(folder / "adapter_config.json"); }
+
+/// An adapter that was put there by hand, which no one knows anything of; and how it becomes an expert.
+std::string adapter_without_info(const fs::path& folder, const fs::path& library) {
+  return fmt::format("an adapter without {}; 'quiver library add {} --library {}' makes it an expert", kExpertFile,
+                     folder.string(), library.string());
+}
+
+/// calls f(name) for a name that was listed, again where the expert was replaced or put back meanwhile; false where it
+/// is gone.
+template <typename F>
+bool if_present(const Library& library, const std::string& name, F f) {
+  for (int attempt = 0;; ++attempt) {
+    try {
+      f(name);
+      return true;
+    } catch (const Error& error) {
+      constexpr int kAttempts = 16;
+      if (error.code() != ErrorCode::usage || attempt == kAttempts) throw;
+      if (!library.contains(name)) return false;
+    }
+  }
+}
+
+/// The nearest folder that is there, of a file that is to be written.
+fs::path nearest_folder(fs::path path) {
+  while (path.has_relative_path() && !fs::exists(path)) path = path.parent_path();
+  return path.empty() ? fs::path(".") : path;
+}
+
+bool may_write(const fs::path& path) { return access(path.c_str(), W_OK) == 0; }
+
 }  // namespace
 
+Library::Library(fs::path folder) : folder_(std::move(folder)), beside_(std::make_shared<DerivedBeside>()) {}
+
 void check_expert_name(const std::string& name) {
-  const auto allowed = [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; };
-  QUIVER_CHECK(!name.empty() && name.size() <= 128 && name[0] != '.' && std::all_of(name.begin(), name.end(), allowed),
-               usage, "expert name",
+  QUIVER_CHECK(is_expert_name(name), usage, "expert name",
                "{:?}, expected letters, digits, '.', '_' or '-', not starting with a dot, at most 128", name);
 }
 
@@ -92,10 +141,31 @@ std::vector<std::string> Library::names() const {
   std::vector<std::string> out;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder_ / "experts", error)) {
-    const auto name = entry.path().filename().string();
-    if (name[0] != '.' && entry.is_directory()) out.push_back(name);
+    auto name = entry.path().filename().string();
+    if (is_expert_name(name) && contains(name)) out.push_back(std::move(name));
   }
   std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::vector<Stray> Library::strays() const {
+  std::vector<Stray> out;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder_ / "experts", error)) {
+    const auto& path = entry.path();
+    const auto name = path.filename().string();
+    if (name.starts_with('.') || !entry.is_directory(error)) continue;
+    if (is_expert_name(name) && contains(name)) continue;
+    const bool adapter = holds_adapter(path);
+    const auto what = !adapter ? std::string("a folder without an adapter")
+                      : is_expert_name(name)
+                          ? adapter_without_info(path, folder_)
+                          : std::string(
+                                "an adapter under a name that no expert can have; 'quiver library add' of that "
+                                "folder with --name makes it one");
+    out.push_back({name, what, adapter});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return out;
 }
 
@@ -104,31 +174,57 @@ bool Library::contains(const std::string& name) const { return fs::exists(expert
 ExpertInfo Library::info(const std::string& name) const {
   check_expert_name(name);
   return read_one_version(expert_folder(name), [&] {
+    const auto folder = expert_folder(name);
+    QUIVER_CHECK(contains(name) || !holds_adapter(folder), usage, folder.string(), "{}",
+                 adapter_without_info(folder, folder_));
     QUIVER_CHECK(contains(name), usage, "expert " + name, "not in {}{}", folder_.string(), suggestion(name, names()));
-    return read_expert_file(expert_folder(name), name);
+    return read_expert_file(folder, name);
   });
 }
 
-adapter::Adapter Library::load(const std::string& name) const {
+std::vector<ExpertInfo> Library::infos() const {
+  std::vector<ExpertInfo> out;
+  for (const auto& name : names()) if_present(*this, name, [&](const auto& n) { out.push_back(info(n)); });
+  return out;
+}
+
+LoadedExpert Library::load_expert(const std::string& name) const {
   return read_one_version(expert_folder(name), [&] {
-    const auto known = info(name);
-    auto adapter = adapter::read_peft(expert_folder(name));
-    const bool untouched = !known.files_stamp.empty() && known.files_stamp == files_stamp(expert_folder(name));
-    if (!untouched) check_identity(expert_folder(name), adapter, known);
-    return adapter;
+    LoadedExpert out{info(name), adapter::read_peft(expert_folder(name))};
+    const auto& stamp = out.info.files_stamp;
+    if (stamp.empty() || stamp != files_stamp(expert_folder(name)))
+      check_identity(expert_folder(name), out.adapter, out.info);
+    if (!out.info.finite) check_finite(name, out.adapter);
+    return out;
   });
 }
 
-std::vector<adapter::Adapter> Library::load(const std::vector<std::string>& names) const {
-  std::vector<adapter::Adapter> out(names.size());
+std::vector<LoadedExpert> Library::load_experts(const std::vector<std::string>& names) const {
+  std::vector<LoadedExpert> out(names.size());
   at::parallel_for(0, static_cast<std::int64_t>(names.size()), 8, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = begin; i < end; ++i) out[static_cast<std::size_t>(i)] = load(names[static_cast<std::size_t>(i)]);
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+      out[i] = load_expert(names[i]);
   });
+  return out;
+}
+
+std::vector<LoadedExpert> Library::load_present(const std::vector<std::string>& names) const {
+  std::vector<std::optional<LoadedExpert>> found(names.size());
+  at::parallel_for(0, static_cast<std::int64_t>(names.size()), 8, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+      if_present(*this, names[i], [&](const auto& name) { found[i] = load_expert(name); });
+  });
+  std::vector<LoadedExpert> out;
+  for (auto& expert : found) {
+    if (expert) out.push_back(std::move(*expert));
+  }
   return out;
 }
 
 void Library::save(ExpertInfo info, const adapter::Adapter& adapter, bool replace) const {
   check_expert_name(info.name);
+  check_finite(info.name, adapter);
+  info.finite = true;
   info.identity = adapter::identity(adapter);
   const FileLock lock(folder_ / ".lock");
   remove_stale_temporaries(folder_ / "experts");
@@ -138,6 +234,20 @@ void Library::save(ExpertInfo info, const adapter::Adapter& adapter, bool replac
     adapter::write_peft(temporary, adapter, base_model_);
     write_expert_file(temporary, info);
   });
+}
+
+void Library::set_tasks(const std::string& name, const std::vector<std::string>& tasks) const {
+  const FileLock lock(folder_ / ".lock");
+  auto known = load_expert(name).info;  // whose files are checked, for they are stamped anew
+  known.tasks = tasks;
+  write_expert_file(expert_folder(name), known);
+}
+
+void Library::check_writable() const {
+  const auto lock = folder_ / ".lock";
+  errno = 0;
+  const bool writable = may_write(folder_) && (!fs::exists(lock) || may_write(lock));
+  QUIVER_CHECK(writable, io, folder_.string(), "cannot be written: {}", std::strerror(errno));
 }
 
 void Library::remove(const std::string& name) const {
@@ -151,36 +261,68 @@ void Library::remove(const std::string& name) const {
 
 std::vector<std::string> Library::verify() const {
   std::vector<std::string> problems;
-  for (const auto& name : names()) {
+  const auto check = [&](const std::string& name) {
     try {
-      const auto known = info(name);
-      check_identity(expert_folder(name), load(name), known);
-      if (known.base_fingerprint != fingerprint_)
+      const auto loaded = load_expert(name);
+      check_identity(expert_folder(name), loaded.adapter, loaded.info);
+      check_finite(name, loaded.adapter);
+      if (loaded.info.base_fingerprint != fingerprint_)
         problems.push_back(name + ": trained on another base model than the library's");
     } catch (const Error& error) {
+      if (error.code() == ErrorCode::usage) throw;  // it is gone
       problems.push_back(name + ": " + error.what());
     }
+  };
+  for (const auto& name : names()) if_present(*this, name, check);
+  for (const auto& stray : strays()) {
+    if (stray.adapter) problems.push_back(stray.name + ": " + stray.what);
   }
+  std::sort(problems.begin(), problems.end());
   return problems;
 }
 
+namespace {
+
+std::string file_name(const std::string& kind, const std::string& key, const std::string& extension) {
+  return fmt::format("{}-{}.{}", kind, key.substr(0, kKeyDigits), extension);
+}
+
+}  // namespace
+
 std::optional<fs::path> Library::derived(const std::string& kind, const std::string& key,
                                          const std::string& extension) const {
-  const auto path = folder_ / "derived" / fmt::format("{}-{}.{}", kind, key.substr(0, kKeyDigits), extension);
-  return fs::exists(path) ? std::optional(path) : std::nullopt;
+  for (const auto& folder : {beside_->folder_if_used(), folder_ / "derived"}) {
+    const auto path = folder / file_name(kind, key, extension);
+    if (!folder.empty() && fs::exists(path)) return path;
+  }
+  return std::nullopt;
 }
 
 void Library::write_derived(const std::string& kind, const std::string& key, const std::string& extension,
                             const std::function<void(const fs::path&)>& write) const {
-  const FileLock lock(folder_ / ".lock");
-  const auto path = folder_ / "derived" / fmt::format("{}-{}.{}", kind, key.substr(0, kKeyDigits), extension);
+  const auto name = file_name(kind, key, extension), lock_file = (folder_ / ".lock").string();
+  const auto path = folder_ / "derived" / name;
+  const bool lockable = fs::exists(lock_file) ? may_write(lock_file) : may_write(folder_);
+  if (!lockable || !may_write(nearest_folder(path.parent_path())))
+    return write_file_atomically(beside_->folder() / name, write);
+  const FileLock lock(lock_file);
   write_file_atomically(path, write);
   const auto prefix = fs::path(kind).filename().string() + "-";
   for (const auto& entry : fs::directory_iterator(path.parent_path())) {
-    const auto name = entry.path().filename().string();
-    const bool same_kind = name.starts_with(prefix) && name.size() == path.filename().string().size();
+    const auto other = entry.path().filename().string();
+    const bool same_kind = other.starts_with(prefix) && other.size() == path.filename().string().size();
     if (same_kind && entry.path() != path) fs::remove(entry.path());
   }
+}
+
+bool Library::keeps_derived() const { return beside_->folder_if_used().empty(); }
+bool Library::unkept_to_tell() const { return beside_->first_asked_since_used(); }
+
+std::string Library::contents_key() const {
+  Sha256 hash;
+  hash.add(fingerprint_);
+  for (const auto& known : infos()) hash.add("\n" + known.name + " " + known.identity);
+  return hash.hex();
 }
 
 std::string Library::contents_key(const std::vector<std::string>& names) const {

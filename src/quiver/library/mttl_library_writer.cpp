@@ -3,10 +3,11 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
-#include <regex>
 #include <set>
 
+#include "quiver/adapter/module_pattern.h"
 #include "quiver/adapter/traits.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
@@ -51,14 +52,22 @@ std::vector<std::pair<std::string, at::Tensor>> parameters_of(const adapter::Ada
   return out;
 }
 
+bool is_number(const std::string& part) {
+  return !part.empty() && std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
 /// `.*` where every layer up to the last has the same modules, else every parent by its name: MTTL adapts the children
 /// that match modify_layers of the modules that match modify_modules.
 std::string modules_pattern(const std::set<std::string>& parents) {
   std::map<std::string, std::set<std::string>> layers_of;  // parent without its layer's number: the numbers
   for (const auto& parent : parents) {
-    std::smatch parts;
-    if (!std::regex_match(parent, parts, std::regex(R"((.*\.)(\d+)(\..*))"))) continue;
-    layers_of[parts[1].str() + "N" + parts[3].str()].insert(parts[2].str());
+    const auto parts = split(parent, '.');
+    auto at = parts.size() < 3 ? 0 : parts.size() - 2;  // the last number between other parts
+    while (at > 0 && !is_number(parts[at])) --at;
+    if (at == 0) continue;
+    auto without = parts;
+    without[at] = "N";
+    layers_of[join(without, ".")].insert(parts[at]);
   }
   std::set<std::string> all;
   for (const auto& [name, layers] : layers_of) all.insert(layers.begin(), layers.end());
@@ -67,7 +76,7 @@ std::string modules_pattern(const std::set<std::string>& parents) {
   });
   if (regular && !all.empty()) return ".*";
   std::vector<std::string> escaped;
-  for (const auto& parent : parents) escaped.push_back(std::regex_replace(parent, std::regex("\\."), "\\."));
+  for (const auto& parent : parents) escaped.push_back(adapter::escaped_module(parent));
   return join(escaped, "|");
 }
 

@@ -11,6 +11,7 @@
 #include "quiver/adapter/derived.h"
 #include "quiver/adapter/traits.h"
 #include "quiver/base/error.h"
+#include "quiver/base/output_folder.h"
 #include "quiver/base/strings.h"
 #include "quiver/tensor_io/gguf.h"
 #include "quiver/tensor_io/safetensors.h"
@@ -156,14 +157,14 @@ void fold_into_base(const fs::path& base, const adapter::Adapter& adapter, const
   QUIVER_CHECK(fs::is_directory(base) && fs::exists(base / "config.json"), usage, base.string(),
                "an adapter is folded into a Hugging Face folder of safetensors, and this is {}",
                tensor_io::is_gguf(base) ? "a GGUF file, whose quantised weights would lose it"
-                                           : "not one: it has no config.json");
-  std::error_code ignored;
-  QUIVER_CHECK(!fs::equivalent(base, output, ignored), usage, output.string(), "this is the base model itself");
+                                        : "not one: it has no config.json");
+  const OutputFolder free{.path = output, .files = model_files(), .inputs = {base}};
+  check_output(free);
   const auto weights = tensor_io::open_weights_folder(base);
   const auto sites = sites_of(*weights, adapter, base.string());
   const auto applied = adapter::applied(adapter, sites, name);
   check_fits(*weights, sites, applied, name, base.string());
-  write_folder_atomically(output, [&](const fs::path& folder) {
+  write_output(free, [&](const fs::path& folder) {
     for (const auto& entry : fs::directory_iterator(base)) {
       const bool index = entry.path().filename() == kIndexFile;
       if (entry.is_regular_file() && !holds_weights(entry.path()) && !(index && fs::exists(base / kWholeFile)))

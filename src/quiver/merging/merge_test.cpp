@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/linalg_svd.h>
+#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -230,6 +231,60 @@ TEST_F(Merge, WrongUsageNamesTheNearest) {
   expect_error("cat", {}, "3 weights for 2 experts", {1, 1, 1});
   expect_error("wudi", {}, "takes no weights", {1, 2});
   EXPECT_THROW(merge("cat", {}, {}), Error);
+}
+
+/// Every method over these two experts, with each kind of combining that it has; only `project` may find nothing to
+/// keep.
+void expect_finite_merges(const std::vector<adapter::Adapter>& experts, bool zero) {
+  for (const auto& method : merge_table()) {
+    for (const char* combine : {"", "factors", "products"}) {
+      if (*combine && method.options.find("combine=") == method.options.npos) continue;
+      const auto settings = *combine ? Settings{{"combine", combine}} : Settings{};
+      const auto label = method.name + " " + combine;
+      MergeInput input{{&experts[0], &experts[1]}, {}};
+      try {
+        const auto merged = merge(method.name, input, merge_options(method.name, settings));
+        EXPECT_FALSE(merged.sites.empty()) << label;
+        for (const auto& [site, f] : merged.sites) {
+          EXPECT_TRUE(f.a.isfinite().all().item<bool>() && f.b.isfinite().all().item<bool>()) << label << " " << site;
+          EXPECT_TRUE(!zero || difference(merged, site).abs().max().item<double>() == 0.0) << label << " " << site;
+        }
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::usage) << label << ": " << error.what();
+        EXPECT_NE(std::string(error.what()).find("touches no site"), std::string::npos) << label << error.what();
+        EXPECT_EQ(method.name, "project");
+      }
+    }
+  }
+}
+
+TEST_F(Merge, ExpertsThatDoNothingMergeToNothing) {
+  auto untrained = uneven_expert(0), mute = uneven_expert(2);
+  for (auto& [site, f] : untrained.sites) f.b = at::zeros_like(f.b);
+  for (auto& [site, f] : mute.sites) f.scale = 0.0;
+  expect_finite_merges({untrained, untrained}, true);
+  expect_finite_merges({mute, untrained}, true);
+  expect_finite_merges({mute, experts_[1]}, false);
+  expect_finite_merges({untrained, experts_[1]}, false);
+}
+
+TEST_F(Merge, ExpertsThatShareNoSiteMergeOrAreRefusedInWords) {
+  auto queries = uneven_expert(0), ups = uneven_expert(2);
+  queries.sites.erase(kUp);
+  ups.sites.erase(kQ);
+  expect_finite_merges({queries, ups}, false);
+}
+
+TEST_F(Merge, NumbersBeyondFloat32AreAnError) {
+  auto large = uneven_expert(0);
+  for (auto& [site, f] : large.sites) f.a = f.a * 1e30;
+  MergeInput input{{&large, &large}, {1e30, 1e30}};
+  try {
+    merge("cat", input, merge_options("cat", {}));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::format) << error.what();
+  }
 }
 
 TEST_F(Merge, SitesOfTwoShapesAreRefused) {

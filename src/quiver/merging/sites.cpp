@@ -12,6 +12,7 @@
 #include <mutex>
 #include <set>
 
+#include "quiver/adapter/finite.h"
 #include "quiver/base/error.h"
 
 namespace quiver::merging {
@@ -77,6 +78,12 @@ adapter::Adapter adapter_of(const std::vector<std::string>& names, const std::ve
     if (!f.a.defined()) continue;
     out.sites[names[i]] = {f.a.to(at::kFloat).contiguous(), (f.b * f.scale).to(at::kFloat).contiguous(), 1.0};
   }
+  QUIVER_CHECK(
+      !out.sites.empty(), usage, "merge",
+      "the result touches no site: the experts have none in common, and this method keeps only what they share");
+  const auto bad = adapter::not_finite(out);
+  QUIVER_CHECK(bad.empty(), format, "merge", "{} of the result holds NaN or infinity; its numbers are too large for it",
+               bad);
   out.options.rank = common_rank(out.sites);
   out.options.alpha = static_cast<double>(out.options.rank);
   return out;

@@ -34,6 +34,7 @@ void for_each_site(const MergeInput& input,
 /// An adapter of what `merge` returns for each site (a: undefined leaves the site out). Its scale is folded into B.
 using MergeSite = std::function<ops::LoraFactors(const std::string& site, const Terms& terms)>;
 adapter::Adapter merge_sites(const MergeInput& input, const MergeSite& merge);
+/// Throws Error{usage} where no site is left, Error{format} where a number is not finite.
 adapter::Adapter adapter_of(const std::vector<std::string>& names, const std::vector<ops::LoraFactors>& factors);
 
 /// A sqrt|s| (with the sign of s) and B sqrt|s|: the same difference at scale 1, split evenly.

@@ -6,6 +6,7 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -78,7 +79,9 @@ adapter::Adapter merge_wudi(const MergeInput& input, const MergeOptions& o) {
   return merge_sites(input, [&](const std::string&, const Terms& terms) {
     std::vector<at::Tensor> a, b;
     const auto rank = largest_rank(terms);
-    const double unit = terms[0].scale;
+    // Factors are compared at one scale, that of the first expert that has any.
+    const auto scaled = std::find_if(terms.begin(), terms.end(), [](const auto& term) { return term.scale != 0; });
+    const double unit = scaled == terms.end() ? 1.0 : scaled->scale;
     for (const auto& term : terms) {
       if (products) {
         a.push_back(at::mm(term.b, term.a) * term.scale);

@@ -39,9 +39,9 @@ class Machine {
     while (!done_) step();
     const auto* result = pop();
     QUIVER_CHECK(stack_.empty() && marks_.empty(), format, here(), "the pickle ends with values to spare");
-    QUIVER_CHECK(at_ == bytes_.size(), format, here(), "{} bytes follow the end of the pickle", bytes_.size() - at_);
     return result;
   }
+  std::size_t taken() const { return at_; }
 
  private:
   std::string here() const { return fmt::format("{}, byte {} of the pickle", where_, at_); }
@@ -202,13 +202,14 @@ class Machine {
     target.items = {state};
   }
 
-  // ('storage', torch.XStorage, key, device, elements)
+  // ('storage', torch.XStorage, key, device, elements), and in files of PyTorch before 1.6 the place of a view, None.
   void push_storage() {
     const auto* id = pop();
     const auto& i = id->items;
-    const bool sound = id->kind == Kind::tuple && i.size() == 5 && i[0]->kind == Kind::text &&
-                       i[0]->text == "storage" && i[1]->kind == Kind::name && i[2]->kind == Kind::text &&
-                       i[3]->kind == Kind::text && i[4]->kind == Kind::integer && i[4]->integer >= 0;
+    const bool sound = id->kind == Kind::tuple && (i.size() == 5 || (i.size() == 6 && i[5]->is_none())) &&
+                       i[0]->kind == Kind::text && i[0]->text == "storage" && i[1]->kind == Kind::name &&
+                       i[2]->kind == Kind::text && i[3]->kind == Kind::text && i[4]->kind == Kind::integer &&
+                       i[4]->integer >= 0;
     const auto dtype = sound ? storage_dtype(i[1]->text) : std::nullopt;
     QUIVER_CHECK(dtype, format, here(), "a persistent id is not a storage of torch.save");
     QUIVER_CHECK(is_plain_name(i[2]->text), format, here(), "{} cannot be a storage", excerpt(i[2]->text));
@@ -371,12 +372,22 @@ const char* kind_name(Kind kind) {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
+Pickle parse_first_pickle(std::span<const std::byte> bytes, const StorageLookup& storages, const std::string& where,
+                          std::size_t& taken) {
+  Pickle out;
+  Machine machine(bytes.first(std::min(bytes.size(), kMaxPickle_bytes)), storages, where, out);
+  out.root = machine.run();
+  taken = machine.taken();
+  Measure(where).of(*out.root, 0);
+  return out;
+}
+
 Pickle parse_pickle(std::span<const std::byte> bytes, const StorageLookup& storages, const std::string& where) {
   QUIVER_CHECK(bytes.size() <= kMaxPickle_bytes, unsupported, where, "a pickle of {} bytes, at most {} are read",
                bytes.size(), kMaxPickle_bytes);
-  Pickle out;
-  out.root = Machine(bytes, storages, where, out).run();
-  Measure(where).of(*out.root, 0);
+  std::size_t taken = 0;
+  auto out = parse_first_pickle(bytes, storages, where, taken);
+  QUIVER_CHECK(taken == bytes.size(), format, where, "{} bytes follow the end of the pickle", bytes.size() - taken);
   return out;
 }
 

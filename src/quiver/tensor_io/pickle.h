@@ -73,6 +73,10 @@ using StorageLookup = std::function<at::Tensor(const std::string& key, at::Scala
 /// above.
 Pickle parse_pickle(std::span<const std::byte> bytes, const StorageLookup& storages, const std::string& where);
 
+/// The same for the first of several pickles that stand one after another; `taken` becomes the number of its bytes.
+Pickle parse_first_pickle(std::span<const std::byte> bytes, const StorageLookup& storages, const std::string& where,
+                          std::size_t& taken);
+
 /// As JSON, for keeping what a configuration said: tuples and sets become lists, objects their attributes and `class`,
 /// keys that are no text their own JSON as text, names their name; tensors and bytes become a note of their size.
 nlohmann::json pickle_to_json(const PickleValue& value);

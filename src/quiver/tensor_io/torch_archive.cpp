@@ -9,6 +9,7 @@
 #include "quiver/tensor_io/safetensors_header.h"
 #include "quiver/tensor_io/strict_json.h"
 #include "quiver/tensor_io/torch_archive_zip.h"
+#include "quiver/tensor_io/torch_stream.h"
 
 namespace quiver::tensor_io {
 namespace {
@@ -78,6 +79,7 @@ class TorchTensors : public TensorSource {
 Pickle read_torch_archive(const fs::path& path) {
   const auto where = path.string();
   const auto file = MappedFile::open(path);
+  if (is_torch_stream(file->bytes())) return read_torch_stream(file, where);
   const auto entries = parse_stored_zip(file->bytes(), where);
   const auto name = archive_name(entries, where);
   check_byte_order(file->bytes(), entries, name, where);

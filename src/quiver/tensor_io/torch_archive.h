@@ -2,7 +2,8 @@
 // Files of torch.save: a zip of `NAME/data.pkl`, a pickle, and `NAME/data/KEY`, the bytes of its storages.
 //
 // Nothing that such a file says is run (pickle.h). Beside the bounds of zip and pickle, each storage must have exactly
-// the bytes that the pickle claims for it. Big-endian files, and those of PyTorch before 1.6, are refused.
+// the bytes that the pickle claims for it. Big-endian files are refused. Files of PyTorch before 1.6 (torch_stream.h)
+// are read alike.
 #pragma once
 
 #include <memory>

@@ -74,7 +74,7 @@ TEST(TorchArchive, TheChecksumIsThatOfZip) {
 TEST(TorchArchive, OtherFilesAreRefused) {
   const TestFolder folder;
   expect_error(kFormat, "too short", [&] { read_torch_archive(folder.file("a", "")); });
-  expect_error(kFormat, "before 1.6",
+  expect_error(kFormat, "no zip end record",
                [&] { read_torch_archive(folder.file("a", "\x80\x02\x8a\nl\xfc" + std::string(99, 'x'))); });
   expect_error(ErrorCode::not_found, "no such file", [&] { read_torch_archive(folder / "none"); });
   const auto zip_of = [&](const std::vector<std::pair<std::string, std::string>>& entries) {

@@ -57,8 +57,7 @@ Directory find_directory(Bytes file, const std::string& where) {
     return {begin, std::uint64_t{begin} + size, count};
   }
   fail(ErrorCode::format, where,
-       "not an archive of torch.save: no zip end record. Files of PyTorch before 1.6, which are no archives, and "
-       "incomplete downloads look like this");
+       "not an archive of torch.save: no zip end record; incomplete downloads look like this");
 }
 
 struct Entry {

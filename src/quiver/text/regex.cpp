@@ -126,6 +126,36 @@ class Translator {
   bool in_class_ = false;
 };
 
+constexpr std::uint32_t kPythonSteps = 20000;
+
+/// Refuses what PCRE2 reads otherwise than Python's `re`, or Python does not know.
+void check_python(std::string_view pattern, const std::string& where) {
+  const auto refuse = [&](std::string_view what) {
+    fail(ErrorCode::unsupported, where, "the pattern '{}' uses '{}', which is not supported", pattern, what);
+  };
+  bool in_class = false;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const auto next = i + 1 < pattern.size() ? pattern[i + 1] : '\0';
+    if (pattern[i] == '\\') {
+      if (std::string_view("KQERXNhHgkGCz").find(next) != std::string_view::npos) refuse(pattern.substr(i, 2));
+      ++i;
+    } else if (in_class) {
+      in_class = pattern[i] != ']';
+      if (pattern.substr(i, 2) == "[:") refuse("[:");
+    } else if (pattern[i] == '[') {
+      in_class = true;
+      if (next == '^') ++i;
+      if (i + 1 < pattern.size() && pattern[i + 1] == ']') ++i;
+    } else if (pattern[i] == '(' && next == '*') {
+      refuse("(*");
+    } else if (pattern.substr(i, 2) == "(?") {
+      const auto kind = i + 2 < pattern.size() ? pattern[i + 2] : '\0';
+      if (std::string_view("RC&|'0123456789+").find(kind) != std::string_view::npos) refuse(pattern.substr(i, 3));
+      if (pattern.substr(i, 4) == "(?P>") refuse("(?P>");
+    }
+  }
+}
+
 std::string message_of(int code) {
   std::array<PCRE2_UCHAR, 160> buffer{};
   pcre2_get_error_message(code, buffer.data(), buffer.size());
@@ -152,26 +182,53 @@ struct Regex::Code {
                          context.get());
     QUIVER_CHECK(code, format, where, "the pattern '{}' does not compile at byte {}: {}", pattern, offset,
                  message_of(error));
-    jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
   }
-  ~Code() { pcre2_code_free(code); }
+  ~Code() {
+    pcre2_match_context_free(limits);
+    pcre2_code_free(code);
+  }
+  void translate_to_machine() { jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0; }
   Code(const Code&) = delete;
   Code& operator=(const Code&) = delete;
 
   std::string where;
   pcre2_code* code = nullptr;
+  pcre2_match_context* limits = nullptr;  // none: PCRE2's
   bool jit = false;
 };
 
 Regex Regex::compile(const std::string& pattern, const std::string& where) {
   const auto translated = Translator(pattern, where).run();
-  return Regex(
-      std::make_shared<Code>(translated, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, where));
+  auto code =
+      std::make_shared<Code>(translated, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, where);
+  code->translate_to_machine();
+  return Regex(std::move(code));
+}
+
+Regex Regex::python(const std::string& pattern, const std::string& where) {
+  check_python(pattern, where);
+  auto code = std::make_shared<Code>(
+      pattern, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_ANCHORED | PCRE2_ENDANCHORED, where);
+  code->limits = pcre2_match_context_create(nullptr);
+  if (!code->limits) throw std::bad_alloc();
+  pcre2_set_match_limit(code->limits, kPythonSteps);
+  return Regex(std::move(code));
+}
+
+bool Regex::full_match(std::string_view text, MatchScratch& scratch) const {
+  const auto count = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, 0,
+                                 static_cast<pcre2_match_data*>(scratch.data_), code_->limits);
+  if (count == PCRE2_ERROR_NOMATCH) return false;
+  QUIVER_CHECK(count >= 0, format, code_->where, "matching '{}' failed: {}; write the pattern more simply", text,
+               message_of(count));
+  return true;
 }
 
 Regex Regex::literal(const std::string& text, const std::string& where) {
   QUIVER_CHECK(!text.empty(), format, where, "the text to look for is empty");
-  return Regex(std::make_shared<Code>(text, PCRE2_UTF | PCRE2_LITERAL, where));
+  auto code = std::make_shared<Code>(text, PCRE2_UTF | PCRE2_LITERAL, where);
+  code->translate_to_machine();
+  return Regex(std::move(code));
 }
 
 std::optional<Match> Regex::find(std::string_view text, std::size_t from, MatchScratch& scratch) const {

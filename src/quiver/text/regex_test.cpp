@@ -78,5 +78,38 @@ TEST(Regex, LongRunsNeedNoStack) {
   EXPECT_EQ(found[2].size(), 20000u);
 }
 
+bool full(const std::string& pattern, const std::string& text) {
+  MatchScratch scratch;
+  return Regex::python(pattern, "test").full_match(text, scratch);
+}
+
+TEST(PythonRegex, MatchesTheWholeText) {
+  EXPECT_TRUE(full(".*q_proj", "layers.3.q_proj"));
+  EXPECT_FALSE(full("q_proj", "layers.3.q_proj"));
+  EXPECT_FALSE(full("layers", "layers.3"));
+  EXPECT_TRUE(full("a|ab", "ab")) << "the whole text, not the first choice";
+  EXPECT_TRUE(full(R"(model\.layers\.\d{1,2}\.(?P<part>up|down)_proj)", "model.layers.12.down_proj"));
+  EXPECT_TRUE(full("^a$", "a"));
+  EXPECT_TRUE(full("", ""));
+  EXPECT_TRUE(full("[]a[]+", "][a")) << "a bracket at the start of a class is one of its letters";
+}
+
+TEST(PythonRegex, RefusesWhatPythonDoesNotHaveAndWhatTakesTooLong) {
+  const auto code = [](const std::string& pattern, const std::string& text) {
+    try {
+      full(pattern, text);
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::usage;
+  };
+  for (const char* pattern :
+       {"(?R)", "(*ACCEPT)a", R"(a\Kb)", R"(\Q.\E)", "(?1)(a)", "(?|a|b)", "[[:alpha:]]", "(?P>x)"})
+    EXPECT_EQ(code(pattern, "a"), ErrorCode::unsupported) << pattern;
+  for (const char* pattern : {"(a", "a**", "[a", "a{2,1}"}) EXPECT_EQ(code(pattern, "a"), ErrorCode::format) << pattern;
+  EXPECT_EQ(code("((a|.)*)*[!?]", "model.layers.0.self_attn.q_proj"), ErrorCode::format);
+  EXPECT_EQ(code("a.*", "a\xff"), ErrorCode::format) << "not UTF-8";
+}
+
 }  // namespace
 }  // namespace quiver::text

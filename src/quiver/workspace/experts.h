@@ -17,7 +17,7 @@ namespace quiver::workspace {
 /// Where experts come from.
 struct ExpertOptions {
   std::string library;                ///< the folder of a library
-  std::vector<std::string> adapters;  ///< PEFT folders
+  std::vector<std::string> adapters;  ///< PEFT folders, or NAME=DIR; an expert's name is else that of its folder
   std::vector<std::string> experts;   ///< only these of the library; empty: all
   bool allow_other_base = false;      ///< use experts that were trained on another base model
 };
@@ -29,11 +29,19 @@ struct ExpertSet {
   routing::RouterInputs inputs;
   const std::vector<std::string>& names() const { return bank->names(); }
 };
+/// What lies in the library and is no expert is said once. Throws Error{usage} where an expert is asked for twice or
+/// two experts have one name, Error{format} naming an expert that holds numbers which are not finite.
 ExpertSet load_experts(const ExpertOptions& options, const model::Model& model, Progress& progress);
 /// The same for routers that also read text.
 ExpertSet load_experts(const ExpertOptions& options, const LoadedModel& loaded, Progress& progress);
-/// For a library auto where its experts have signatures, else arrow; the adapter where one is given; base otherwise.
+/// Throws Error{usage} at `option` where a name stands twice.
+void refuse_twice(const std::vector<std::string>& names, const std::string& option);
+/// One line on what lies in the library's experts/ and is no expert; empty where there is nothing of the kind.
+std::string strays_line(const library::Library& library);
+/// For a library auto where its experts have signatures, else arrow, which is said where some have one; the adapter
+/// where one is given; base otherwise.
 std::string natural_route(const ExpertOptions& options, const ExpertSet& experts);
+/// What it computes on the way and cannot keep, in a library that may not be written, is said once.
 std::unique_ptr<routing::Router> make_router(const std::string& route, const ExpertSet& experts);
 
 /// Experts and the one route over them, for work that applies a single route.

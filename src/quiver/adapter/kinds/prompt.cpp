@@ -30,7 +30,8 @@ Kind prompt_kind() {
           .options = {"prompt_tokens"},
           .holds = [](const Adapter& a) { return a.soft_prompt.defined(); },
           .make = [](const NewAdapter& in, Adapter& out) { out.soft_prompt = random_embeddings(in, 200000); },
-          .peft = PeftFiles{"PROMPT_TUNING", read, [](const Adapter&) { return true; }, write}};
+          .peft = PeftFiles{"PROMPT_TUNING", read, [](const Adapter&) { return true; }, write,
+                            "P_TUNING"}};  // saved as the vectors that its encoder gives
 }
 
 }  // namespace quiver::adapter

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "quiver/adapter/module_pattern.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 
@@ -43,18 +44,18 @@ at::Tensor random_embeddings(const NewAdapter& in, std::uint64_t stream) {
 
 void at_sites(const NewAdapter& in, std::initializer_list<model::Role> usual,
               const std::function<void(const model::Site&, std::size_t)>& visit) {
-  const auto& targets = in.options.targets;
-  const auto wanted = [&](const model::Site& site) {
-    if (!targets.empty()) return targets_site(targets, site.name);
-    return usual.size() == 0 || std::find(usual.begin(), usual.end(), site.role) != usual.end();
-  };
+  const auto& sites = in.model.sites();
+  if (!in.options.targets.empty()) {
+    for (const auto i : targeted_sites(sites, in.options.targets, "--kind-targets")) visit(sites[i], i);
+    return;
+  }
   std::size_t made = 0;
-  for (std::size_t i = 0; i < in.model.sites().size(); ++i) {
-    if (!wanted(in.model.sites()[i])) continue;
-    visit(in.model.sites()[i], i);
+  for (std::size_t i = 0; i < sites.size(); ++i) {
+    if (usual.size() != 0 && std::find(usual.begin(), usual.end(), sites[i].role) == usual.end()) continue;
+    visit(sites[i], i);
     ++made;
   }
-  QUIVER_CHECK(made > 0, usage, "--kind-targets", "'{}' match no site", join(targets, ","));
+  QUIVER_CHECK(made > 0, usage, "--kind-targets", "the model has none of the kind's usual sites; name some");
 }
 
 ops::Bottleneck& empty_bottleneck(const NewAdapter& in, const model::Site& site, ops::Reads reads, Adapter& out) {

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quiver/adapter/module_pattern.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 
@@ -42,8 +43,8 @@ void check(const SkillOptions& o) {
 std::vector<SkillSite> skill_sites(const model::Model& model, const adapter::LoraOptions& lora, const SkillOptions& o) {
   std::vector<SkillSite> out;
   std::vector<std::int64_t> selectors;
-  for (const auto& site : model.sites()) {
-    if (!adapter::targets_site(lora.targets, site.name)) continue;
+  for (const auto i : adapter::targeted_sites(model.sites(), lora.targets, "--targets")) {
+    const auto& site = model.sites()[i];
     QUIVER_CHECK(site.in % o.splits == 0 && site.out % o.splits == 0, usage, "skills",
                  "{}: in {} and out {} do not divide into {} splits", site.name, site.in, site.out, o.splits);
     const auto selector = selector_of(site, out.size(), o.granularity);

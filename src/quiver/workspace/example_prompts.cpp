@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quiver/workspace/example_prompts.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "quiver/base/error.h"
+#include "quiver/base/strings.h"
+
+namespace quiver::workspace {
+namespace {
+
+using nlohmann::json;
+constexpr std::uint64_t kMaxFile_bytes = std::uint64_t{1} << 28;
+
+std::string prompt_of(const json& row, const std::string& where) {
+  if (row.is_string()) return row.get<std::string>();
+  for (const char* key : {"prompt", "source"}) {
+    if (row.is_object() && row.contains(key) && row[key].is_string()) return row[key].get<std::string>();
+  }
+  fail(ErrorCode::format, where, "expected a text, or an object with 'prompt' or 'source', came {}",
+       row.is_discarded() ? "no JSON" : row.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 80));
+}
+
+std::vector<std::string> prompts_of(const fs::path& file) {
+  const auto text = read_file(file, kMaxFile_bytes);
+  const auto extension = lower_ascii(file.extension().string());
+  std::vector<std::string> out;
+  if (extension == ".json") {
+    const auto rows = json::parse(text, nullptr, false);
+    QUIVER_CHECK(rows.is_array(), format, file.string(), "expected a JSON list of prompts");
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      out.push_back(prompt_of(rows[i], fmt::format("{} row {}", file.string(), i + 1)));
+    return out;
+  }
+  const auto lines = split(text, '\n');
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    auto line = lines[i];
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (trim(line).empty()) continue;
+    out.push_back(extension == ".jsonl"
+                      ? prompt_of(json::parse(line, nullptr, false), fmt::format("{} line {}", file.string(), i + 1))
+                      : line);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<data::Task> read_example_prompts(const std::vector<std::string>& given, ExpertSet& experts) {
+  std::vector<data::Task> out;
+  std::set<std::string> seen;
+  for (const auto& example : given) {
+    const auto equals = example.find('=');
+    QUIVER_CHECK(equals != std::string::npos && equals > 0 && equals + 1 < example.size(), usage, "--examples",
+                 "'{}', expected NAME=FILE", example);
+    const auto name = example.substr(0, equals);
+    const fs::path file = example.substr(equals + 1);
+    const auto expert = static_cast<std::size_t>(experts.bank->number(name));
+    QUIVER_CHECK(seen.insert(name).second, usage, "--examples", "expert '{}' is given twice", name);
+    auto& task = out.emplace_back();
+    task.name = "examples of " + name;
+    for (auto& prompt : prompts_of(file)) {
+      QUIVER_CHECK(!trim(prompt).empty(), format, file.string(), "prompt {} is empty", task.examples.size() + 1);
+      auto& row = task.examples.emplace_back();
+      row.source = std::move(prompt);
+    }
+    QUIVER_CHECK(!task.examples.empty(), format, file.string(), "no prompt in it");
+    experts.inputs.expert_tasks[expert] = {task.name};
+  }
+  return out;
+}
+
+}  // namespace quiver::workspace
