@@ -35,7 +35,7 @@ std::vector<at::Tensor> prototypes_of(const Options& o, const library::Library& 
   wanted.experts = names;
   const auto loaded = load_model_only(model);
   const auto experts = load_experts(wanted, loaded, progress);
-  const auto table = routing::library_prototypes(library, *experts.bank, progress);
+  const auto table = routing::library_prototypes(experts.inputs);
   std::vector<at::Tensor> out;
   for (std::size_t s = 0; s < table.sites(); ++s) out.push_back(table.site(static_cast<std::int64_t>(s)));
   return out;

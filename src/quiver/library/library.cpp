@@ -109,20 +109,21 @@ ExpertInfo Library::info(const std::string& name) const {
   });
 }
 
-adapter::Adapter Library::load(const std::string& name) const {
+LoadedExpert Library::load_expert(const std::string& name) const {
   return read_one_version(expert_folder(name), [&] {
-    const auto known = info(name);
-    auto adapter = adapter::read_peft(expert_folder(name));
-    const bool untouched = !known.files_stamp.empty() && known.files_stamp == files_stamp(expert_folder(name));
-    if (!untouched) check_identity(expert_folder(name), adapter, known);
-    return adapter;
+    LoadedExpert out{info(name), adapter::read_peft(expert_folder(name))};
+    const auto& stamp = out.info.files_stamp;
+    if (stamp.empty() || stamp != files_stamp(expert_folder(name)))
+      check_identity(expert_folder(name), out.adapter, out.info);
+    return out;
   });
 }
 
-std::vector<adapter::Adapter> Library::load(const std::vector<std::string>& names) const {
-  std::vector<adapter::Adapter> out(names.size());
+std::vector<LoadedExpert> Library::load_experts(const std::vector<std::string>& names) const {
+  std::vector<LoadedExpert> out(names.size());
   at::parallel_for(0, static_cast<std::int64_t>(names.size()), 8, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = begin; i < end; ++i) out[static_cast<std::size_t>(i)] = load(names[static_cast<std::size_t>(i)]);
+    for (auto i = begin; i < end; ++i)
+      out[static_cast<std::size_t>(i)] = load_expert(names[static_cast<std::size_t>(i)]);
   });
   return out;
 }

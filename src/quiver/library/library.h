@@ -36,6 +36,12 @@ struct ExpertInfo {
   nlohmann::json scores;    ///< evaluation results; may be null
 };
 
+/// An expert as it was at one moment: info.identity is that of these factors.
+struct LoadedExpert {
+  ExpertInfo info;
+  adapter::Adapter adapter;
+};
+
 /// Letters, digits, '.', '_' and '-', not starting with a dot, at most 128. Throws Error{usage}.
 void check_expert_name(const std::string& name);
 
@@ -56,11 +62,13 @@ class Library {
   bool contains(const std::string& name) const;
   /// Throws Error{usage} with the nearest name.
   ExpertInfo info(const std::string& name) const;
-  /// The adapter; throws Error{mismatch} where its factors are not those expert.json was written for. Checked by their
-  /// hash where a file's size or time has changed since (verify always does).
-  adapter::Adapter load(const std::string& name) const;
+  /// Throws Error{mismatch} where its factors are not those expert.json was written for. Checked by their hash where a
+  /// file's size or time has changed since (verify always does).
+  LoadedExpert load_expert(const std::string& name) const;
   /// The same for several, by all threads, in the order of the names.
-  std::vector<adapter::Adapter> load(const std::vector<std::string>& names) const;
+  std::vector<LoadedExpert> load_experts(const std::vector<std::string>& names) const;
+  /// Its adapter alone.
+  adapter::Adapter load(const std::string& name) const { return load_expert(name).adapter; }
   fs::path expert_folder(const std::string& name) const;
   fs::path run_folder(const std::string& name) const;
 

@@ -21,9 +21,11 @@ ExpertSet load_experts(const ExpertOptions& o, const model::Model& model, Progre
       const std::vector<std::string> some(
           names.begin() + static_cast<std::ptrdiff_t>(begin),
           names.begin() + static_cast<std::ptrdiff_t>(std::min(begin + kTogether, names.size())));
-      const auto adapters = set.library->load(some);
-      for (std::size_t i = 0; i < some.size(); ++i) set.bank->add(some[i], adapters[i]);
-      for (const auto& name : some) set.inputs.expert_tasks.push_back(set.library->info(name).tasks);
+      for (const auto& expert : set.library->load_experts(some)) {
+        set.bank->add(expert.info.name, expert.adapter);
+        set.inputs.expert_tasks.push_back(expert.info.tasks);
+        set.inputs.identities.push_back(expert.info.identity);
+      }
     }
     progress.finish();
   }
@@ -52,7 +54,7 @@ std::unique_ptr<routing::Router> make_router(const std::string& route, const Exp
 
 std::string natural_route(const ExpertOptions& o, const ExpertSet& experts) {
   const bool whole = experts.inputs.library && experts.bank->size() > 0;
-  if (whole && routing::experts_without_signature(*experts.library, *experts.bank).empty()) return "auto";
+  if (whole && routing::have_signatures(experts.inputs)) return "auto";
   if (!o.library.empty() && experts.bank->size() > 0) return "arrow";
   if (experts.bank->size() == 1) return "expert:" + experts.names()[0];
   return experts.bank->size() > 1 ? "arrow" : "base";

@@ -8,6 +8,7 @@
 // p_e for a mean input or a trained gate.
 #pragma once
 
+#include "quiver/base/options.h"
 #include "quiver/routing/router.h"
 #include "quiver/routing/token/site_table.h"
 
@@ -33,6 +34,10 @@ struct DirectionScoreOptions {
   bool signed_score = false;  ///< keep the sign of x . v; with one direction per expert only
   bool centred = false;       ///< less the mean over the experts, so that what all experts share does not count
 };
+
+void describe(DirectionScoreOptions& options, OptionSet& set);
+/// `input_norm` alone.
+void describe_input_norm(OptionSet& set, Norm& value);
 
 /// |(v_1 . x, ..., v_J . x)| over the J directions of each expert; J = 1: |v . x|, or v . x where signed.
 class DirectionScores : public TokenScores {
@@ -69,6 +74,8 @@ struct TokenMixOptions {
   bool share_of_all = false;  ///< weights from a softmax over all experts, not over those kept
   ops::Combine combine = ops::Combine::outputs;
 };
+
+void describe(TokenMixOptions& options, OptionSet& set);
 
 class TokenRouter : public StatelessRouter {
  public:
