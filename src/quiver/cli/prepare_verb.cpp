@@ -8,9 +8,8 @@
 #include "quiver/cli/common.h"
 #include "quiver/cli/declare_options.h"
 #include "quiver/routing/router_table.h"
-#include "quiver/workspace/prepare_routes.h"
-#include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
+#include "quiver/workspace/prepare_routes.h"
 
 namespace quiver::cli {
 
