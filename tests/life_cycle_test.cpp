@@ -266,15 +266,22 @@ TEST_F(LifeCycle, AnExpertAddedLaterTouchesNothingOfTheOthersPrototypes) {
   const auto own = library("own");
   train(own, {echo_task("one", 1, 40), echo_task("two", 2, 40)});
   SilentProgress silent;
-  const auto bank_of = [&] {
-    adapter::Bank bank(model_);
-    for (const auto& name : own.names()) bank.add(name, own.load(name));
-    return bank;
+  const auto inputs = [&] {
+    routing::RouterInputs out;
+    auto bank = std::make_shared<adapter::Bank>(model_);
+    for (const auto& expert : own.load_experts(own.names())) {
+      bank->add(expert.info.name, expert.adapter);
+      out.identities.push_back(expert.info.identity);
+    }
+    out.bank = std::move(bank);
+    out.library = std::make_shared<const library::Library>(own);
+    out.progress = &silent;
+    return out;
   };
-  const auto two = bank_of();
-  const auto first = routing::library_prototypes(own, two, silent);
-  EXPECT_TRUE(first.flat().equal(routing::library_prototypes(own, two, silent).flat()));
-  EXPECT_TRUE(first.flat().equal(routing::compute_directions(two, {}, silent).flat()));
+  const auto two = inputs();
+  const auto first = routing::library_prototypes(two);
+  EXPECT_TRUE(first.flat().equal(routing::library_prototypes(two).flat()));
+  EXPECT_TRUE(first.flat().equal(routing::compute_directions(*two.bank, {}, silent).flat()));
   const auto files = [&] {
     std::map<std::string, fs::file_time_type> out;
     for (const auto& entry : fs::directory_iterator(own.folder() / "derived" / "prototypes"))
@@ -283,8 +290,7 @@ TEST_F(LifeCycle, AnExpertAddedLaterTouchesNothingOfTheOthersPrototypes) {
   };
   const auto before = files();
   train(own, {echo_task("three", 3, 40)});
-  const auto three = bank_of();
-  EXPECT_EQ(routing::library_prototypes(own, three, silent).site(0).size(0), 3);
+  EXPECT_EQ(routing::library_prototypes(inputs()).site(0).size(0), 3);
   const auto after = files();
   EXPECT_EQ(after.size(), 3u);
   for (const auto& [name, time] : before) EXPECT_EQ(after.at(name), time) << name;

@@ -42,18 +42,28 @@ class PrepareVerb : public testing::Test {
     library::Library::open_or_create(folder_ / "library", "small", model_->fingerprint())
         .save(info, adapter::make_lora(*model_, options, task.size()), false);
   }
-  /// How many experts each of the routes was prepared for.
+  std::string command_of(const std::string& more) const {
+    return std::string(QUIVER_BINARY) + " prepare --json --threads 1 --dtype float32 --model " +
+           (folder_ / "model").string() + " --library " + (folder_ / "library").string() + " --task " +
+           (folder_ / "tasks").string() + " " + more + " 2>" + (folder_ / "errors.txt").string();
+  }
+  /// Gives the task other prompts.
+  void change(const std::string& task) const {
+    const auto file = folder_ / "tasks" / (task + ".jsonl");
+    auto rows = read_file(file);
+    replace_all(rows, "\"source\": \"", "\"source\": \"now ");
+    replace_all(rows, "\"source\":\"", "\"source\":\"now ");
+    write_file_atomically(file, rows);
+  }
+  /// How many experts each of the routes was prepared for, or null.
   std::vector<json> prepare(const std::string& more) const {
-    const auto command = std::string(QUIVER_BINARY) + " prepare --json --threads 1 --dtype float32 --model " +
-                         (folder_ / "model").string() + " --library " + (folder_ / "library").string() + " --task " +
-                         (folder_ / "tasks").string() + " " + more + " 2>" + (folder_ / "errors.txt").string();
-    FILE* pipe = popen(command.c_str(), "r");
+    FILE* pipe = popen(command_of(more).c_str(), "r");
     std::string output;
     std::array<char, 4096> buffer;
     while (const auto n = fread(buffer.data(), 1, buffer.size(), pipe)) output.append(buffer.data(), n);
     EXPECT_EQ(WEXITSTATUS(pclose(pipe)), 0) << read_file(folder_ / "errors.txt");
     std::vector<json> out;
-    for (const auto& line : split(trim(output), '\n')) out.push_back(json::parse(line)["prepared"]);
+    for (const auto& line : split(trim(output), '\n')) out.push_back(json::parse(line).value("prepared", json()));
     return out;
   }
   /// The bytes of every file of a kind, by name.
@@ -95,11 +105,60 @@ TEST_F(PrepareVerb, ANewExpertAloneIsComputedAndAllAreWhenAsked) {
   const auto after = derived("average-activation");
   EXPECT_EQ(after.size(), 3u);
   for (const auto& [name, bytes] : before) EXPECT_EQ(after.at(name), bytes) << name;
-  // Other rows under the same options: known only to who asks for it.
-  model::write_small_task(folder_ / "tasks/red.jsonl", "scarlet");
-  EXPECT_EQ(prepare("--route average-activation"), (std::vector<json>{0}));
   EXPECT_EQ(prepare("--again --route average-activation --route auto"), (std::vector<json>{3, 3}));
+  EXPECT_EQ(derived("average-activation"), after);
+  // Other rows under the same options.
+  change("red");
+  EXPECT_EQ(prepare("--route average-activation --route auto"), (std::vector<json>{1, 1}));
   EXPECT_NE(derived("average-activation"), after);
+}
+
+TEST_F(PrepareVerb, ExpertsWhoseTasksAreNotGivenKeepWhatTheyHave) {
+  prepare("--route auto --route moa:steps=2");
+  add("blue");
+  const auto before = derived("signature");
+  fs::rename(folder_ / "tasks", folder_ / "all");
+  fs::create_directory(folder_ / "tasks");
+  fs::copy(folder_ / "all/blue.jsonl", folder_ / "tasks/blue.jsonl");
+  EXPECT_EQ(prepare("--route auto"), (std::vector<json>{1}));
+  prepare("--route moa:steps=2");
+  EXPECT_EQ(derived("moa-0-0").size(), 3u);
+  const auto after = derived("signature");
+  for (const auto& [name, bytes] : before) EXPECT_EQ(after.at(name), bytes) << name;
+}
+
+TEST_F(PrepareVerb, MoasStatesAreThoseOfTheRowsGivenNow) {
+  const auto states = [&](const std::string& more) {
+    prepare("--route moa:steps=2 " + more);
+    return derived("moa-0-0");
+  };
+  const auto two = states("--limit 2"), six = states("--limit 6");
+  EXPECT_EQ(two.size(), 2u);
+  for (const auto& [name, bytes] : two) EXPECT_GT(six.at(name).size(), bytes.size()) << name;
+  EXPECT_EQ(states("--limit 2"), two);
+  change("red");
+  const auto changed = states("--limit 2");
+  EXPECT_NE(changed, two);
+  fs::remove_all(folder_ / "library/derived");
+  EXPECT_EQ(states("--limit 2"), changed) << "as a fresh library's";
+}
+
+TEST_F(PrepareVerb, WhatARouteDoesNotReadIsRefused) {
+  const auto refused = [&](const std::string& more, const std::string& words) {
+    const auto command = command_of(more) + " >/dev/null";
+    EXPECT_NE(std::system(command.c_str()), 0) << more;
+    const auto said = read_file(folder_ / "errors.txt");
+    EXPECT_NE(said.find(words), std::string::npos) << more << ": " << said;
+  };
+  refused("--route auto --epochs 3", "--epochs");
+  refused("--route text --again", "--again");
+  refused("--route gates --route weights --name both", "both");
+  refused("--route phatgoose:steps=0", "steps");
+  refused("--route gates:depth=2", "depth");
+  refused("--route weights:temperature=1", "temperature");
+  refused("--route moa:width=8", "depth=2");
+  refused("--route gates:temperature=0", "temperature");
+  refused("--route moa:weight_decay=nan", "weight_decay");
 }
 
 }  // namespace

@@ -269,14 +269,14 @@ TEST_F(RecipeRun, AKilledRunGoesOn) {
 
 TEST_F(RecipeRun, AFailingCellIsNamedAndTheOthersRun) {
   write_file_atomically(folder_ / "small.toml",
-                        small_recipe("[[route]]\nname = \"odd\"\nroute = \"arow\"\nfor = [\"private\"]\n"
+                        small_recipe("[[route]]\nname = \"odd\"\nroute = \"expert:thre\"\nfor = [\"private\"]\n"
                                      "[[route]]\nname = \"arrow\"\nfor = [\"private\"]\n"));
   const auto three = folder_ / "data/b/three.jsonl";
   write_file_atomically(three, read_file(three) + "{broken\n");
   const auto outcome = run();
   EXPECT_EQ(outcome.status, 1);
   EXPECT_NE(outcome.errors.find("failed: evaluate private, seed 1, odd, one"), std::string::npos) << outcome.errors;
-  EXPECT_NE(outcome.errors.find("did you mean 'arrow'"), std::string::npos) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("'thre'"), std::string::npos) << outcome.errors;
   EXPECT_NE(outcome.errors.find("failed: evaluate private, seed 1, arrow, three"), std::string::npos) << outcome.errors;
   EXPECT_NE(outcome.errors.find("  quiver evaluate --model"), std::string::npos) << outcome.errors;
   // uniform and arrow on the broken task, and all of the route that there is not.
@@ -285,7 +285,48 @@ TEST_F(RecipeRun, AFailingCellIsNamedAndTheOthersRun) {
   EXPECT_NE(outcome.output.find("| private | arrow | 2 |"), std::string::npos) << outcome.output;
   EXPECT_EQ(results()["scores"].size(), 4u);
   // Together, then two alone: the same error twice is not about a task, and there is no third try.
-  EXPECT_EQ(count(new_commands(), "--route arow"), 3u);
+  EXPECT_EQ(count(new_commands(), "--route expert:thre"), 3u);
+}
+
+TEST_F(RecipeRun, RoutesThatAreNoneAreRefusedBeforeAnythingRuns) {
+  const auto route = [](const std::string& name, const std::string& more) {
+    return "[[route]]\nname = \"" + name + "\"\nfor = [\"private\"]\n" + more;
+  };
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {route("arow", ""), "did you mean 'arrow'"},
+      {route("mine", "route = \"spectr:topk=2\"\n"), "did you mean 'top_k'"},
+      {route("mine", "route = \"auto:temperature=0\"\n"), "temperature"},
+      {route("mine", "route = \"merge:tees\"\n"), "did you mean 'ties'"},
+      {route("phatgoose", "prepare = true\nroute = \"phatgoose:top_k=0\"\n"), "top_k"},
+      {route("uniform", ""), "there are two 'uniform'"},
+  };
+  for (const auto& [more, words] : cases) {
+    write_file_atomically(folder_ / "small.toml", small_recipe(more));
+    for (const auto* dry : {"", "--dry-run"}) {
+      const auto outcome = run_in(folder_, folder_ / "none", dry);
+      EXPECT_NE(outcome.status, 0) << more;
+      EXPECT_NE(outcome.errors.find(words), std::string::npos) << outcome.errors;
+      EXPECT_NE(outcome.errors.find("small.toml"), std::string::npos) << outcome.errors;
+      EXPECT_FALSE(fs::exists(folder_ / "none/libraries")) << more;
+    }
+  }
+  // The same name over another library, or over the other tasks, is another row.
+  write_file_atomically(folder_ / "small.toml",
+                        small_recipe("[[route]]\nname = \"base\"\ntasks = \"trained\"\n[[route]]\nname = \"base\"\n"
+                                     "tasks = \"left_out\"\n"));
+  EXPECT_EQ(run_in(folder_, folder_ / "none", "--dry-run").status, 0);
+}
+
+TEST_F(RecipeRun, ResultsOfAMethodsEarlierVersionAreNotItsOwn) {
+  write_file_atomically(folder_ / "small.toml", small_recipe());
+  std::size_t versioned = 0;
+  for (const auto& [key, time] : cells_in(folder_ / "grid")) {
+    const auto cell = json::parse(read_file(folder_ / "grid/cells" / (key + ".json")));
+    const auto& methods = cell["depends"]["methods"];
+    ASSERT_TRUE(methods.is_object()) << cell["label"];
+    versioned += methods.contains("evaluate");
+  }
+  EXPECT_EQ(versioned, kEvaluations);
 }
 
 TEST_F(RecipeRun, WhatWaitsForAFailedCellIsCounted) {

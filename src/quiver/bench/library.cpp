@@ -111,11 +111,17 @@ class RandomLibrary {
     }
   }
 
-  std::shared_ptr<adapter::Bank> bank() const {
-    auto out = std::make_shared<adapter::Bank>(model_);
-    const auto names = library_.names();
-    const auto adapters = library_.load(names);
-    for (std::size_t i = 0; i < names.size(); ++i) out->add(names[i], adapters[i]);
+  /// Its experts and what routers are made from.
+  routing::RouterInputs inputs(Progress& progress) const {
+    auto bank = std::make_shared<adapter::Bank>(model_);
+    routing::RouterInputs out;
+    for (const auto& expert : library_.load_experts(library_.names())) {
+      bank->add(expert.info.name, expert.adapter);
+      out.identities.push_back(expert.info.identity);
+    }
+    out.bank = std::move(bank);
+    out.library = std::make_shared<const library::Library>(library_);
+    out.progress = &progress;
     return out;
   }
 
@@ -149,12 +155,11 @@ std::map<std::string, std::string> files_of(const fs::path& folder) {
 }
 
 /// Adds an expert with its prototypes: the time of adding, and how many files of the others have changed.
-nlohmann::json add_one_more(const RandomLibrary& random, adapter::Bank& bank, std::int64_t number) {
+nlohmann::json add_one_more(const RandomLibrary& random, std::int64_t number) {
   SilentProgress silent;
   const auto before = files_of(random.library().folder());
   const double seconds = seconds_of([&] { random.add(number); });
-  bank.add(RandomLibrary::name_of(number), random.library().load(RandomLibrary::name_of(number)));
-  routing::library_prototypes(random.library(), bank, silent);
+  routing::library_prototypes(random.inputs(silent));
   const auto after = files_of(random.library().folder());
   const auto changed = std::count_if(before.begin(), before.end(), [&](const auto& file) {
     const auto found = after.find(file.first);
@@ -182,22 +187,16 @@ nlohmann::json bench_library(const BenchOptions& o) {
     const auto library = library::Library::open(random.library().folder());
     for (const auto& name : library.names()) known += library.info(name).identity.size() == 64;
   });
-  std::shared_ptr<adapter::Bank> bank;
-  const double load = seconds_of([&] { bank = random.bank(); });
-  const double compute = seconds_of([&] { routing::library_prototypes(random.library(), *bank, silent); });
+  routing::RouterInputs inputs;
+  const double load = seconds_of([&] { inputs = random.inputs(silent); });
+  const double compute = seconds_of([&] { routing::library_prototypes(inputs); });
   std::unique_ptr<routing::Router> arrow;
-  const double again = seconds_of([&] {
-    routing::RouterInputs inputs;
-    inputs.bank = bank;
-    inputs.library = std::make_shared<const library::Library>(random.library());
-    inputs.progress = &silent;
-    arrow = routing::make_router(routing::parse_route("arrow"), inputs);
-  });
+  const double again = seconds_of([&] { arrow = routing::make_router(routing::parse_route("arrow"), inputs); });
   const double routed = seconds_of([&] { forward(model, rows, arrow.get()); });
-  const double peak_mib = peak_memory_mib(), experts_mib = mib_of_experts(*bank);
+  const double peak_mib = peak_memory_mib(), experts_mib = mib_of_experts(*inputs.bank);
   arrow.reset();
-  auto out = add_one_more(random, *bank, o.experts);
-  bank.reset();
+  inputs = {};
+  auto out = add_one_more(random, o.experts);
   const double cluster = seconds_of([&] {
     clustering::MbcOptions mbc;
     mbc.k_means.clusters = static_cast<std::size_t>(std::min<std::int64_t>(10, o.experts));

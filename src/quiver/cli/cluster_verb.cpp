@@ -37,7 +37,7 @@ std::vector<at::Tensor> prototypes_of(const Options& o, const library::Library& 
   const auto experts = load_experts(wanted, loaded, progress);
   for (std::int64_t e = 0; e < experts.bank->size(); ++e)
     clustering::require_comparable(experts.names()[static_cast<std::size_t>(e)], experts.bank->expert(e));
-  const auto table = routing::library_prototypes(library, *experts.bank, progress);
+  const auto table = routing::library_prototypes(experts.inputs);
   std::vector<at::Tensor> out;
   for (std::size_t s = 0; s < table.sites(); ++s) out.push_back(table.site(static_cast<std::int64_t>(s)));
   return out;

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdio>
 
 #include "quiver/base/error.h"
+#include "quiver/base/options.h"
+#include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
+#include "quiver/cli/declare_options.h"
+#include "quiver/routing/router_table.h"
 #include "quiver/cli/verb.h"
 #include "quiver/workspace/prepare_routes.h"
 
@@ -23,6 +28,19 @@ struct Options {
   std::string name;
   std::int64_t limit = 0;
   bool again = false, json = false;
+  OptionSet set;
+
+  Options() {
+    train.epochs = 1;
+    set.text("name", name, "of a trained router").shown_default("the route's");
+    set.integer("limit", limit, at_least(0), "rows of each expert or task; 0: as many as the route wants")
+        .integer("epochs", train.epochs, at_least(1), "trained routers: passes over the rows")
+        .integer("max_steps", train.max_steps, at_least(0),
+                 "trained routers: stop after so many steps; 0: after the epochs")
+        .integer("batch", train.batch_rows, at_least(1), "trained routers: rows per step")
+        .integer("seed", train.seed, at_least(0), "of what is drawn")
+        .flag("again", again, "compute again what is there already");
+  }
 };
 
 void report(const Options& o, const std::string& route, const ExpertSet& experts, nlohmann::json figures) {
@@ -58,8 +76,35 @@ void from_tasks(Options& o, const std::vector<std::string>& routes, Progress& pr
   for (const auto& route : routes) report(o, route, experts, prepare_from_tasks(routing::parse_route(route), data));
 }
 
+/// An option that none of the routes reads.
+void check_read(const Options& o) {
+  std::vector<std::string> read{"limit"};
+  bool from_tasks = false;
+  std::size_t named = 0;
+  for (const auto& help : workspace::prepare_table()) {
+    for (const auto& route : o.routes) {
+      if (routing::parse_route(route).name != help.route) continue;
+      read.insert(read.end(), help.reads.begin(), help.reads.end());
+      from_tasks = true;
+      named += std::find(help.reads.begin(), help.reads.end(), "name") != help.reads.end();
+    }
+  }
+  QUIVER_CHECK(o.name.empty() || named < 2, usage, "--name " + o.name, "{} routes would be kept under it", named);
+  if (!from_tasks) read.clear();
+  refuse_unread(o.set, read, "prepare --route " + join(o.routes, ", "), [](const std::string& option) {
+    std::vector<std::string> out;
+    for (const auto& help : workspace::prepare_table()) {
+      const bool reads = option == "limit" || std::find(help.reads.begin(), help.reads.end(), option) != help.reads.end();
+      if (reads) out.push_back(help.route);
+    }
+    return out;
+  });
+}
+
 void run(Options& o) {
   TerminalProgress progress;
+  for (const auto& route : o.routes) workspace::check_preparation(routing::parse_route(route));
+  check_read(o);
   QUIVER_CHECK(!o.experts.library.empty(), usage, "prepare", "give --library DIR");
   std::vector<std::string> plain, learning;
   for (const auto& route : o.routes)
@@ -68,29 +113,26 @@ void run(Options& o) {
   if (!learning.empty()) from_tasks(o, learning, progress);
 }
 
+/// Every route with its settings, a line each.
+std::string settings_help() {
+  std::string out;
+  for (const auto& help : workspace::prepare_table())
+    out += "\n" + help.route + (help.settings.empty() ? "" : ":" + help.settings);
+  return out;
+}
+
 }  // namespace
 
 std::function<void()> declare_prepare(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  o->train.epochs = 1;
   declare(app, o->model);
   declare(app, o->experts);
   declare(app, o->join, o->texts);
   app.add_option(
       "--route", o->routes,
-      "the routes to make ready (repeatable): arrow; with --task also average-activation, phatgoose, auto, text, "
-      "and routers to be trained: gates, molora, rkhs, product-keys, weights, soup, xlora");
+      "the routes to make ready (repeatable): arrow; with --task also" + settings_help());
   app.add_option("--task", o->tasks.paths, "task files or folders that the route learns from (repeatable)");
-  app.add_option("--name", o->name, "of a trained router; default: the route's");
-  app.add_option("--limit", o->limit, "rows of each expert or task; 0: as many as the route wants")
-      ->capture_default_str();
-  app.add_option("--epochs", o->train.epochs, "trained routers: passes over the rows")->capture_default_str();
-  app.add_option("--max-steps", o->train.max_steps, "trained routers: stop after so many steps; 0: after the epochs")
-      ->capture_default_str();
-  app.add_option("--batch", o->train.batch_rows, "trained routers: rows per step")->capture_default_str();
-  app.add_option("--seed", o->train.seed, "of what is drawn")->capture_default_str();
-  app.add_flag("--again", o->again,
-               "compute again what was made with the same options, as where rows of the tasks have changed");
+  declare(app, o->set);
   app.add_flag("--json", o->json, "an object per route");
   return [o] { run(*o); };
 }

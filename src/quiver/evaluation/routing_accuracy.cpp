@@ -20,7 +20,7 @@ class RoutingAccuracy::Listener : public model::PassingOn {
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor& x) override {
     auto uses = PassingOn::at(sites, x);
-    for (const auto& use : uses) count(*use.mix, layer_of(sites.front().site));
+    for (const auto& use : uses) count(use.mix, layer_of(sites.front().site));
     return uses;
   }
 
@@ -29,13 +29,13 @@ class RoutingAccuracy::Listener : public model::PassingOn {
     return static_cast<std::size_t>(sums_.model_.sites()[static_cast<std::size_t>(site)].layer);
   }
 
-  void count(const ops::Mix& mix, std::size_t layer) {
-    if (&mix != last_) {
+  void count(const std::shared_ptr<const ops::Mix>& mix, std::size_t layer) {
+    if (mix != last_) {
       const c10::AutoGradMode no_gradient(false);
-      const auto dense = ops::dense_weights(mix, sums_.right_.numel());
+      const auto dense = ops::dense_weights(*mix, sums_.right_.numel());
       const auto heaviest = ((dense == dense.amax(1, true)) & (dense > 0)).to(at::kFloat);
       right_ = (heaviest * sums_.right_).sum(1) / heaviest.sum(1).clamp_min(1.0);
-      last_ = &mix;
+      last_ = mix;
     }
     for (std::size_t i = 0; i < batch_.rows.size(); ++i) {
       const auto& row = batch_.rows[i];
@@ -51,7 +51,7 @@ class RoutingAccuracy::Listener : public model::PassingOn {
   const model::PackedBatch& batch_;
   std::vector<std::size_t> requests_;
   RoutingAccuracy& sums_;
-  const ops::Mix* last_ = nullptr;  ///< many sites share one
+  std::shared_ptr<const ops::Mix> last_;  ///< many sites share one; held, so that no other takes its address
   at::Tensor right_;                ///< [T] of that mix
 };
 

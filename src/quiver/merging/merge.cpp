@@ -8,6 +8,7 @@
 #include "quiver/base/strings.h"
 #include "quiver/merging/entrywise.h"
 #include "quiver/merging/knots.h"
+#include "quiver/merging/merge_options.h"
 #include "quiver/merging/project.h"
 #include "quiver/merging/repair.h"
 #include "quiver/merging/slerp.h"
@@ -119,19 +120,6 @@ std::vector<double> weights_of(const MergeInput& input, const MethodHelp& help) 
     QUIVER_CHECK(help.weights != "none" || w == input.weights[0], usage, where, "takes no weights, and they differ");
   }
   return input.weights;
-}
-
-void check_ranges(const MergeOptions& o, const std::string& where) {
-  QUIVER_CHECK(!o.density || (*o.density > 0 && *o.density <= 1), usage, where,
-               "density={}, expected above 0, at most 1", o.density.value_or(0));
-  QUIVER_CHECK(o.rank >= 0, usage, where, "rank={}, expected 0 or more", o.rank);
-  QUIVER_CHECK(std::isfinite(o.lambda), usage, where, "lambda={}, expected a finite number", o.lambda);
-  QUIVER_CHECK(o.gamma >= 0 && o.gamma < 1, usage, where, "gamma={}, expected at least 0, below 1", o.gamma);
-  QUIVER_CHECK(o.epsilon >= 0 && o.epsilon < 0.5, usage, where, "epsilon={}, expected at least 0, below 0.5",
-               o.epsilon);
-  QUIVER_CHECK(!o.t || (*o.t >= 0 && *o.t <= 1), usage, where, "t={}, expected 0 to 1", o.t.value_or(0));
-  QUIVER_CHECK(o.learning_rate > 0, usage, where, "learning_rate={}, expected a positive number", o.learning_rate);
-  QUIVER_CHECK(o.iterations >= 0, usage, where, "iterations={}, expected 0 or more", o.iterations);
 }
 
 }  // namespace

@@ -1,83 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Settings as text. What a method reads, and which words a setting takes, stands in its table entry and nowhere else.
-#include <charconv>
-#include <cmath>
+#include "quiver/merging/merge_options.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/merging/merge.h"
 
 namespace quiver::merging {
 namespace {
 
-struct Setting {
-  std::string key, value, where;
-
-  double number() const {
-    double out = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
-    QUIVER_CHECK(error == std::errc() && end == value.data() + value.size() && std::isfinite(out), usage, where,
-                 "{}={}, expected a number", key, value);
-    return out;
-  }
-  template <typename Integer>
-  Integer whole() const {
-    Integer out = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
-    QUIVER_CHECK(error == std::errc() && end == value.data() + value.size(), usage, where,
-                 "{}={}, expected a whole number", key, value);
-    return out;
-  }
-  /// One of the words, by position; `words` as the table spells them, values of the enum in the same order.
-  template <typename Enum>
-  Enum choice(const std::vector<std::pair<const char*, Enum>>& words) const {
-    for (const auto& [word, meaning] : words) {
-      if (value == word) return meaning;
-    }
-    fail(ErrorCode::usage, where, "{}={} is not one of its values", key, value);
-  }
-};
-
 using O = MergeOptions;
-using Apply = void (*)(O&, const Setting&);
-
-const std::vector<std::pair<const char*, Apply>>& setters() {
-  static const std::vector<std::pair<const char*, Apply>> table{
-      {"convention",
-       [](O& o, const Setting& s) {
-         o.convention = s.choice<O::Convention>(
-             {{"peft", O::Convention::peft}, {"mttl", O::Convention::mttl}, {"mergekit", O::Convention::mergekit}});
-       }},
-      {"combine",
-       [](O& o, const Setting& s) {
-         o.combine = s.choice<O::Combine>({{"factors", O::Combine::factors}, {"products", O::Combine::products}});
-       }},
-      {"sign",
-       [](O& o, const Setting& s) {
-         o.sign = s.choice<O::Sign>({{"total", O::Sign::total}, {"frequency", O::Sign::frequency}});
-       }},
-      {"rescale",
-       [](O& o, const Setting& s) {
-         o.rescale = s.choice<O::Rescale>(
-             {{"probability", O::Rescale::probability}, {"l1", O::Rescale::l1}, {"none", O::Rescale::none}});
-       }},
-      {"granularity",
-       [](O& o, const Setting& s) {
-         o.granularity = s.choice<O::Granularity>({{"fine", O::Granularity::fine}, {"coarse", O::Granularity::coarse}});
-       }},
-      {"density", [](O& o, const Setting& s) { o.density = s.number(); }},
-      {"rank", [](O& o, const Setting& s) { o.rank = s.whole<std::int64_t>(); }},
-      {"lambda", [](O& o, const Setting& s) { o.lambda = s.number(); }},
-      {"gamma", [](O& o, const Setting& s) { o.gamma = s.number(); }},
-      {"epsilon", [](O& o, const Setting& s) { o.epsilon = s.number(); }},
-      {"t", [](O& o, const Setting& s) { o.t = s.number(); }},
-      {"learning_rate", [](O& o, const Setting& s) { o.learning_rate = s.number(); }},
-      {"iterations", [](O& o, const Setting& s) { o.iterations = s.whole<std::int64_t>(); }},
-      {"seed", [](O& o, const Setting& s) { o.seed = s.whole<std::uint64_t>(); }},
-      {"step", [](O& o, const Setting& s) { o.step = s.value; }},
-  };
-  return table;
-}
 
 const MethodHelp& help_of(const std::string& method) {
   std::vector<std::string> names;
@@ -89,7 +22,7 @@ const MethodHelp& help_of(const std::string& method) {
 }
 
 /// `density=D,sign=total|frequency` as {density, {D}}, {sign, {total, frequency}}.
-std::vector<std::pair<std::string, std::vector<std::string>>> known_settings(const MethodHelp& help) {
+std::vector<std::pair<std::string, std::vector<std::string>>> read_by(const MethodHelp& help) {
   std::vector<std::pair<std::string, std::vector<std::string>>> out;
   for (const auto& part : split(help.options, ',')) {
     const auto at = part.find('=');
@@ -98,35 +31,90 @@ std::vector<std::pair<std::string, std::vector<std::string>>> known_settings(con
   return out;
 }
 
-void check_known(const MethodHelp& help, const Setting& setting) {
+/// Throws where the method does not read the option, or not this word of it.
+void check_read(const MethodHelp& help, const Option* option, const std::string& key, const std::string& value,
+                const std::string& where) {
   std::vector<std::string> keys;
-  for (const auto& [key, words] : known_settings(help)) {
-    keys.push_back(key);
-    if (key != setting.key) continue;
-    if (words.size() < 2) return;
-    for (const auto& word : words) {
-      if (word == setting.value) return;
-    }
-    fail(ErrorCode::usage, setting.where, "{}={}{}", key, setting.value, suggestion(setting.value, words));
+  for (const auto& [name, words] : read_by(help)) {
+    keys.push_back(name);
+    if (name != key) continue;
+    const bool chosen = option != nullptr && option->type == Option::Type::choice;
+    QUIVER_CHECK(!chosen || std::find(words.begin(), words.end(), value) != words.end(), usage, where, "{}={}{}", key,
+                 value, suggestion(value, words));
+    return;
   }
-  if (keys.empty()) fail(ErrorCode::usage, setting.where, "no option '{}': it has none", setting.key);
-  fail(ErrorCode::usage, setting.where, "no option '{}'{}", setting.key, suggestion(setting.key, keys));
+  if (keys.empty()) fail(ErrorCode::usage, where, "no option '{}': it has none", key);
+  fail(ErrorCode::usage, where, "no option '{}'{}", key, suggestion(key, keys));
 }
 
 }  // namespace
 
+DescribedOptions::DescribedOptions(const MergeOptions& options) : base(options) {
+  combine = options.combine.value_or(combine);
+  rescale = options.rescale.value_or(rescale);
+  density = options.density.value_or(density);
+  t = options.t.value_or(t);
+}
+
+MergeOptions DescribedOptions::options(const OptionSet& set) const {
+  auto out = base;
+  if (set.given("combine")) out.combine = combine;
+  if (set.given("rescale")) out.rescale = rescale;
+  if (set.given("density")) out.density = density;
+  if (set.given("t")) out.t = t;
+  return out;
+}
+
+void describe(DescribedOptions& o, OptionSet& set) {
+  set.choice("convention", o.base.convention,
+             {{"peft", O::Convention::peft}, {"mttl", O::Convention::mttl}, {"mergekit", O::Convention::mergekit}},
+             "the implementation to follow where they differ")
+      .choice("combine", o.combine, {{"factors", O::Combine::factors}, {"products", O::Combine::products}},
+              "what is combined: A and B each for itself, or B A")
+      .shown_default("the method's")
+      .number("density", o.density, {.low = 0.0, .high = 1.0, .above_low = true}, "share of entries that are kept")
+      .shown_default("the method's")
+      .integer("rank", o.base.rank, at_least(0), "of the result; 0: the method's")
+      .choice("sign", o.base.sign, {{"total", O::Sign::total}, {"frequency", O::Sign::frequency}},
+              "how an entry's sign is elected")
+      .choice("rescale", o.rescale,
+              {{"probability", O::Rescale::probability}, {"l1", O::Rescale::l1}, {"none", O::Rescale::none}},
+              "what follows a random choice of entries")
+      .shown_default("the convention's")
+      .number("lambda", o.base.lambda, any_number(), "factor on the merged difference")
+      .number("gamma", o.base.gamma, from_to_below(0, 1), "share of the largest entries that is dropped")
+      .number("epsilon", o.base.epsilon, from_to_below(0, 0.5), "half the range of the chances of being kept")
+      .number("t", o.t, between(0, 1), "share of the second (next) expert")
+      .shown_default("the method's")
+      .number("learning_rate", o.base.learning_rate, above(0), "of Adam")
+      .integer("iterations", o.base.iterations, at_least(0), "most steps of Adam")
+      .integer("seed", o.base.seed, at_least(0), "of the random choices")
+      .choice("granularity", o.base.granularity, {{"fine", O::Granularity::fine}, {"coarse", O::Granularity::coarse}},
+              "coefficients for each tensor, or one set for all")
+      .choice("step", o.base.step, {"linear", "ties", "dare-ties"}, "how two are merged");
+}
+
+void check_ranges(const MergeOptions& options, const std::string& where) {
+  DescribedOptions described(options);
+  OptionSet set;
+  describe(described, set);
+  for (const auto& option : set.options()) {
+    const bool number = option.type == Option::Type::number || option.type == Option::Type::integer;
+    QUIVER_CHECK(!number || option.range.contains(option.json().get<double>()), usage, where, "{}={}, expected {}",
+                 option.name, option.text(), option.expectation());
+  }
+}
+
 MergeOptions merge_options(const std::string& method,
                            const std::vector<std::pair<std::string, std::string>>& settings) {
   const auto& help = help_of(method);
-  MergeOptions out;
-  for (const auto& [key, value] : settings) {
-    const Setting setting{key, value, "merge " + method};
-    check_known(help, setting);
-    for (const auto& [name, apply] : setters()) {
-      if (key == name) apply(out, setting);
-    }
-  }
-  return out;
+  const auto where = "merge " + method;
+  DescribedOptions described{MergeOptions{}};
+  OptionSet set;
+  describe(described, set);
+  for (const auto& [key, value] : settings) check_read(help, set.find(key), key, value, where);
+  set.assign_all(settings, where);
+  return described.options(set);
 }
 
 }  // namespace quiver::merging

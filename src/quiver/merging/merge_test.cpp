@@ -134,7 +134,7 @@ TEST_F(Merge, SlerpFollowsTheArc) {
     EXPECT_LT(largest_gap(difference(merged("slerp", {0, 2}, {0, 2}, {{"combine", combine}}), kQ), dense(2, kQ)),
               kFloatTolerance);
   }
-  expect_error("slerp", {{"t", "1.5"}}, "t=1.5, expected 0 to 1");
+  expect_error("slerp", {{"t", "1.5"}}, "expected a number, 0 to 1");
   EXPECT_THROW(merged("slerp", {0, 1, 2}), Error);
 }
 

@@ -120,9 +120,12 @@ Selection select(const at::Tensor& scores, std::int64_t k, const TopK& options) 
   Selection out{std::vector<std::int32_t>(static_cast<std::size_t>(tokens * k)),
                 std::vector<float>(static_cast<std::size_t>(tokens * k))};
   const float* values = scores.const_data_ptr<float>();
+  // A reciprocal beyond float32 would make the best score's distance to itself, 0, no number.
+  const auto inverse = static_cast<float>(
+      std::min(1.0 / options.temperature, static_cast<double>(std::numeric_limits<float>::max())));
   at::parallel_for(0, tokens, 64, [&](std::int64_t begin, std::int64_t end) {
     kernels::top_k_softmax(values + begin * experts,
-                           {end - begin, experts, k, 1.0f / static_cast<float>(options.temperature)},
+                           {end - begin, experts, k, inverse},
                            out.experts.data() + begin * k, out.weights.data() + begin * k);
   });
   for (std::size_t i = 0; i < out.experts.size(); ++i) {
@@ -181,6 +184,7 @@ Mix differentiable(const Selection& chosen, const at::Tensor& scores, const TopK
 Mix top_k_mix(const at::Tensor& scores, const TopK& options) {
   const std::int64_t tokens = scores.size(0), experts = scores.size(1);
   const std::int64_t k = options.k <= 0 ? experts : std::min(options.k, experts);
+  if (tokens == 0) return {};
   const auto chosen = select(scores.detach().contiguous(), k, options);
   if (scores.requires_grad() && c10::GradMode::is_enabled()) return differentiable(chosen, scores, options);
   return sorted_by_expert(chosen, tokens, experts, k);

@@ -9,6 +9,7 @@
 #include "quiver/base/strings.h"
 #include "quiver/base/version.h"
 #include "quiver/library/library.h"
+#include "quiver/recipes/versions.h"
 
 namespace quiver::recipes {
 namespace {
@@ -58,7 +59,11 @@ json CellStore::depends(const Cell& cell) {
     if (hash.empty()) hash = sha256_hex(read_file(task_file(task)));
     files.push_back({task, hash});
   }
-  return {{"version", version()}, {"command", cell.command}, {"experts", cell.identities}, {"tasks", files}};
+  return {{"version", version()},
+          {"methods", versions_of(cell.command)},
+          {"command", cell.command},
+          {"experts", cell.identities},
+          {"tasks", files}};
 }
 
 std::string CellStore::key(const Cell& cell) { return sha256_hex(depends(cell).dump()); }

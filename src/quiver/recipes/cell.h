@@ -4,8 +4,9 @@
 //   OUTPUT/cells/KEY.json   {"format": 1, "label", "command", "depends", "made": identity of the expert it trained,
 //                            "seconds", "lines": [what the verb printed]}
 //
-// KEY is SHA-256 over `depends`: the verb and its options, the identities of the experts it uses, the hashes of its
-// task files, and the program's version. Folders stand in it as {data} and {output}, so that both may move.
+// KEY is SHA-256 over `depends`: the verb and its options, the versions of its methods (versions.h), the identities of
+// the experts it uses, the hashes of its task files, and the program's version. Folders stand in it as {data} and
+// {output}, so that both may move.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/recipes/plan.h"
 
+#include <algorithm>
+
 #include "quiver/base/strings.h"
+#include "quiver/workspace/prepare_routes.h"
 
 namespace quiver::recipes {
 namespace {
@@ -37,6 +40,15 @@ void add_one(Cell& cell, const BuiltLibrary& library, const std::string& maker) 
     if (found != library.identities.end()) cell.identities.insert(*found);
   }
   cell.ready = library.ready;
+}
+
+/// True where preparing the route reads a seed.
+bool draws(const Route& route) {
+  const auto name = routing::parse_route(route.route).name;
+  for (const auto& help : workspace::prepare_table()) {
+    if (help.route == name) return std::find(help.reads.begin(), help.reads.end(), "seed") != help.reads.end();
+  }
+  return false;
 }
 
 std::string label_of(const BuiltLibrary& library) {
@@ -103,7 +115,7 @@ Cell prepare_cell(const Recipe& recipe, const Route& route, const BuiltLibrary& 
   cell.command = on_model("prepare", recipe, {"--route", route.route});
   add_library(cell, library);
   add(cell.command, arguments_of(recipe.text));
-  add(cell.command, {"--seed", std::to_string(library.seed)});
+  if (draws(route)) add(cell.command, {"--seed", std::to_string(library.seed)});
   add(cell.command, route.prepare_arguments);
   cell.tasks = recipe.data.train;
   return cell;

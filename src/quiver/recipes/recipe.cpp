@@ -6,6 +6,8 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/recipes/toml.h"
+#include "quiver/routing/router_table.h"
+#include "quiver/workspace/prepare_routes.h"
 
 namespace quiver::recipes {
 namespace {
@@ -164,6 +166,45 @@ void check_libraries(const TableReader& table, const char* key, const std::vecto
   }
 }
 
+/// Trained routers that will be there: skills, and those that a command names.
+std::vector<std::string> routers_of(const Recipe& recipe, const Route& route) {
+  std::vector<std::string> out;
+  const auto add_named = [&](const Arguments& arguments) {
+    for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
+      if (arguments[i] == "--name") out.push_back(arguments[i + 1]);
+    }
+  };
+  for (const auto& c : recipe.constructions) {
+    if (c.building == Building::skills) out.push_back(c.name);
+    add_named(c.arguments);
+  }
+  add_named(route.prepare_arguments);
+  return out;
+}
+
+/// Throws where the route, or its preparation, is not one that this program has: before hours of training.
+void check_form(const TableReader& table, const Recipe& recipe, const Route& route) {
+  auto text = route.route;
+  replace_all(text, "{expert}", "EXPERT");
+  try {
+    const auto spec = routing::parse_route(text);
+    routing::check_route(spec, routers_of(recipe, route));
+    if (route.prepare) workspace::check_preparation(spec);
+  } catch (const Error& error) {
+    table.refuse(table.has("route") ? "route" : "name", error.what());
+  }
+}
+
+/// True where both would stand in one row of one table.
+bool one_row(const Route& a, const Route& b) {
+  const bool library = a.libraries.empty()
+                           ? b.libraries.empty()
+                           : std::any_of(a.libraries.begin(), a.libraries.end(), [&](const auto& name) {
+                               return std::find(b.libraries.begin(), b.libraries.end(), name) != b.libraries.end();
+                             });
+  return a.name == b.name && library && ((a.trained && b.trained) || (a.left_out && b.left_out));
+}
+
 Route read_route(TableReader table, const Recipe& recipe) {
   Route r;
   r.name = table.required_text("name");
@@ -188,6 +229,10 @@ Route read_route(TableReader table, const Recipe& recipe) {
   r.prepare = table.flag("prepare", false);
   r.arguments = table.texts("arguments");
   r.prepare_arguments = table.texts("prepare_arguments");
+  check_form(table, recipe, r);
+  for (const auto& other : recipe.routes) {
+    if (one_row(r, other)) table.refuse("name", "there are two '" + r.name + "' over the same library; name one anew");
+  }
   table.finish();
   return r;
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/recipes/statistics.h"
 
-#include <array>
 #include <cmath>
 #include <map>
 
+#include "quiver/base/student_t.h"
+
 namespace quiver::recipes {
 namespace {
-
-constexpr double kNormal = 1.959964;
 
 double mean_of(const std::vector<double>& values) {
   double total = 0;
@@ -32,14 +31,6 @@ struct TaskMean {
 };
 
 }  // namespace
-
-double student_quantile(std::size_t degrees) {
-  constexpr std::array<double, 10> table{12.7062, 4.3027, 3.1824, 2.7764, 2.5706,
-                                         2.4469,  2.3646, 2.3060, 2.2622, 2.2281};
-  if (degrees <= table.size()) return table[degrees - 1];
-  const double n = static_cast<double>(degrees), z = kNormal, z3 = z * z * z, z5 = z3 * z * z;
-  return z + (z3 + z) / (4 * n) + (5 * z5 + 16 * z3 + 3 * z) / (96 * n * n);
-}
 
 Estimate estimate_mean(const std::vector<Score>& scores) {
   std::map<std::string, TaskMean> tasks;
@@ -75,7 +66,7 @@ Estimate estimate_mean(const std::vector<Score>& scores) {
   } else {
     below = std::sqrt(below) / count;
     above = std::sqrt(above) / count;
-    out.standard_error = (below + above) / (2 * kNormal);
+    out.standard_error = (below + above) / (2 * kNormalQuantile);
   }
   out.low = out.mean - below;
   out.high = out.mean + above;

@@ -28,8 +28,4 @@ struct Estimate {
 /// no interval. Scores must not be empty.
 Estimate estimate_mean(const std::vector<Score>& scores);
 
-/// The 0.975 quantile of Student's distribution, `degrees` >= 1: a table, and the Cornish-Fisher series beyond 10,
-/// which is right to 0.2 % there.
-double student_quantile(std::size_t degrees);
-
 }  // namespace quiver::recipes

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <deque>
+
 #include "quiver/base/error.h"
 #include "quiver/routing/constant_router.h"
 #include "quiver/routing/route_entry.h"
@@ -8,40 +10,74 @@ namespace {
 
 using Pairs = std::vector<ops::ExpertWeight>;
 
-std::unique_ptr<Router> make_base(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options({});
+struct CombineOption {
+  ops::Combine combine = ops::Combine::outputs;
+};
+void describe(CombineOption& options, OptionSet& set) { describe_combine(set, options.combine); }
+
+std::unique_ptr<Router> make_base(const NoOptions&, const RouteSpec&, const RouterInputs& inputs) {
   return std::make_unique<ConstantRouter>(inputs.bank, Pairs{});
 }
 
-std::unique_ptr<Router> make_expert(const RouteSpec& spec, const RouterInputs& inputs) {
-  QUIVER_CHECK(!spec.argument.empty() && spec.options.empty(), usage, "--route " + spec.text, "expected expert:NAME");
+std::unique_ptr<Router> make_expert(const NoOptions&, const RouteSpec& spec, const RouterInputs& inputs) {
   return std::make_unique<ConstantRouter>(inputs.bank, Pairs{{inputs.bank->number(spec.argument), 1.0f}});
 }
 
-std::unique_ptr<Router> make_mix(const RouteSpec& spec, const RouterInputs& inputs) {
-  QUIVER_CHECK(!spec.options.empty() && spec.argument.empty(), usage, "--route " + spec.text,
+/// Each expert's weight is an option of its name.
+struct MixOptions {
+  CombineOption how;
+  std::vector<std::pair<std::string, double>> weights;
+};
+
+MixOptions mix_options(const RouteSpec& spec) {
+  constexpr double kLargest = 1e6;
+  QUIVER_CHECK(!spec.options.empty() && spec.argument.empty(), usage, spec.where(),
                "expected mix:NAME=WEIGHT,NAME=WEIGHT");
-  Pairs pairs;
+  MixOptions out;
+  std::deque<double> weights;  // which stay where they are
+  OptionSet set;
+  describe(out.how, set);
   for (const auto& [name, value] : spec.options) {
-    if (name == "combine") continue;
-    const auto weight = static_cast<float>(spec.number(name, 0.0));
-    const auto number = inputs.bank->number(name);
-    if (weight != 0.0f) pairs.emplace_back(number, weight);
+    if (!set.find(name)) set.number(name, weights.emplace_back(0.0), between(-kLargest, kLargest), "the expert's weight");
   }
-  return std::make_unique<ConstantRouter>(inputs.bank, pairs, combine_of(spec));
+  spec.read(set);
+  std::size_t next = 0;
+  for (const auto& option : set.options()) {
+    if (option.name != "combine") out.weights.emplace_back(option.name, weights[next++]);
+  }
+  return out;
 }
 
-std::unique_ptr<Router> make_uniform(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options({"combine"});
-  QUIVER_CHECK(inputs.bank->size() > 0, usage, "--route uniform", "the library has no experts");
+RouteEntry mix_route() {
+  RouteEntry entry{"mix", "NAME=WEIGHT,...", "fixed weights for all tokens", nullptr, nullptr, nullptr};
+  entry.describe = [](const auto& show) {
+    CombineOption options;
+    OptionSet set;
+    describe(options, set);
+    show(set);
+  };
+  entry.check = [](const RouteSpec& spec) { mix_options(spec); };
+  entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) {
+    const auto options = mix_options(spec);
+    Pairs pairs;
+    for (const auto& [name, weight] : options.weights) {
+      const auto number = inputs.bank->number(name);
+      if (weight != 0.0) pairs.emplace_back(number, static_cast<float>(weight));
+    }
+    return std::make_unique<ConstantRouter>(inputs.bank, pairs, options.how.combine);
+  };
+  return entry;
+}
+
+std::unique_ptr<Router> make_uniform(const CombineOption& options, const RouteSpec& spec, const RouterInputs& inputs) {
+  check_any(spec, inputs);
   Pairs pairs;
   for (std::int64_t e = 0; e < inputs.bank->size(); ++e)
     pairs.emplace_back(e, 1.0f / static_cast<float>(inputs.bank->size()));
-  return std::make_unique<ConstantRouter>(inputs.bank, pairs, combine_of(spec));
+  return std::make_unique<ConstantRouter>(inputs.bank, pairs, options.combine);
 }
 
-std::unique_ptr<Router> make_oracle(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options({});
+std::unique_ptr<Router> make_oracle(const NoOptions&, const RouteSpec&, const RouterInputs& inputs) {
   return std::make_unique<OracleRouter>(inputs);
 }
 
@@ -49,11 +85,11 @@ std::unique_ptr<Router> make_oracle(const RouteSpec& spec, const RouterInputs& i
 
 std::vector<RouteEntry> constant_routes() {
   return {
-      {{"base", "", "the base model alone"}, make_base},
-      {{"expert", ":NAME", "one expert for all tokens"}, make_expert},
-      {{"mix", ":NAME=WEIGHT,...", "fixed weights for all tokens"}, make_mix},
-      {{"uniform", ":combine=outputs|factors", "all experts, equally"}, make_uniform},
-      {{"oracle", "", "the experts trained on the row's own task"}, make_oracle},
+      route("base", "", "the base model alone", NoOptions{}, make_base),
+      route("expert", "NAME", "one expert for all tokens", NoOptions{}, make_expert),
+      mix_route(),
+      route("uniform", "", "all experts, equally", CombineOption{}, make_uniform),
+      route("oracle", "", "the experts trained on the row's own task", NoOptions{}, make_oracle),
   };
 }
 

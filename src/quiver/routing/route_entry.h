@@ -1,30 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
-// The makers behind the router table, by family: each file of a family lists its routes.
+// The entries of the router table, by family: each file of a family lists its routes.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "quiver/routing/described.h"
 #include "quiver/routing/router_table.h"
 
 namespace quiver::routing {
 
 struct RouteEntry {
-  RouteHelp help;
-  std::unique_ptr<Router> (*make)(const RouteSpec&, const RouterInputs&);
+  std::string name;
+  std::string argument;  ///< what stands after the colon before any option: NAME, METHOD; empty: nothing may
+  std::string summary;
+  /// Calls its argument with the described options at their defaults.
+  std::function<void(const std::function<void(const OptionSet&)>&)> describe;
+  /// Throws Error{usage} where the spec is not one of this route; needs no library.
+  std::function<void(const RouteSpec&)> check;
+  std::function<std::unique_ptr<Router>(const RouteSpec&, const RouterInputs&)> make;
+  int version = 1;  ///< raised when the route gives other results: stored results of earlier ones are not its own
+
+  RouteEntry with_version(int number) && {
+    version = number;
+    return std::move(*this);
+  }
 };
 
 std::vector<RouteEntry> constant_routes();  ///< base, expert, mix, uniform, oracle
 std::vector<RouteEntry> token_routes();     ///< arrow, spectr, seqr, average-activation, phatgoose
 std::vector<RouteEntry> skill_routes();     ///< poly
 std::vector<RouteEntry> merge_routes();     ///< merge:METHOD
-std::vector<RouteEntry> request_routes();   ///< auto, ariadne, lorauter, text, moa, pemt, attempt, fusion, learned
+std::vector<RouteEntry> request_routes();   ///< auto, ariadne, lorauter, text
+std::vector<RouteEntry> learned_routes();   ///< moa, pemt, attempt, fusion, learned, and what `prepare` trains
 
-// What the options of several routes say.
-ops::Combine combine_of(const RouteSpec& spec, const std::string& fallback = "outputs");
-/// A whole number of at least 1, or `all`, which is 0.
-std::int64_t count_of(const RouteSpec& spec, const std::string& key, std::int64_t fallback);
-/// Throws Error{usage} where the value is none of `names`; returns its place among them.
+/// Of a route without options.
+struct NoOptions {};
+inline void describe(NoOptions&, OptionSet&) {}
+/// Throws Error{usage} where options were given that do not go together.
+template <typename Options>
+using Together = void (*)(const Options&, const OptionSet& given, const RouteSpec&);
+
+/// Throws Error{usage} where the argument is missing, or there is one and the route takes none.
+void check_argument(const RouteSpec& spec, const std::string& argument);
+
+/// A route whose options are a struct with a description; `defaults` are what it starts from.
+template <typename Options>
+RouteEntry route(std::string name, std::string argument, std::string summary, Options defaults,
+                 std::unique_ptr<Router> (*make)(const Options&, const RouteSpec&, const RouterInputs&),
+                 Together<Options> together = nullptr) {
+  const auto read = [argument, defaults, together](const RouteSpec& spec) {
+    check_argument(spec, argument);
+    auto options = defaults;
+    OptionSet set;
+    describe(options, set);
+    spec.read(set);
+    if (together) together(options, set, spec);
+    return options;
+  };
+  RouteEntry entry{std::move(name), std::move(argument), std::move(summary), nullptr, nullptr, nullptr};
+  entry.describe = [defaults](const auto& show) {
+    auto options = defaults;
+    OptionSet set;
+    describe(options, set);
+    show(set);
+  };
+  entry.check = [read](const RouteSpec& spec) { read(spec); };
+  entry.make = [read, make](const RouteSpec& spec, const RouterInputs& inputs) {
+    return make(read(spec), spec, inputs);
+  };
+  return entry;
+}
+
+/// Throws Error{usage} where the bank is empty.
+void check_any(const RouteSpec& spec, const RouterInputs& inputs);
+/// Throws Error{usage} where the experts are not those of a library, or there are none.
+void check_library(const RouteSpec& spec, const RouterInputs& inputs);
+
+// For settings that are not described yet.
 std::size_t choice_of(const RouteSpec& spec, const std::string& key, const std::vector<std::string>& names,
                       const std::string& fallback);
 

@@ -49,10 +49,12 @@ RouteSpec parse_route(const std::string& text) {
   spec.name = text.substr(0, colon);
   QUIVER_CHECK(!spec.name.empty(), usage, "--route", "'{}', expected NAME or NAME:key=value,...", text);
   if (colon == std::string::npos) return spec;
+  QUIVER_CHECK(colon + 1 < text.size(), usage, spec.where(), "expected NAME:key=value,... or NAME alone");
   for (const auto& part : split(text.substr(colon + 1), ',')) {
     const auto equals = part.find('=');
+    QUIVER_CHECK(!part.empty(), usage, spec.where(), "an empty part, expected key=value");
     if (equals == std::string::npos) {
-      QUIVER_CHECK(spec.argument.empty() && spec.options.empty(), usage, "--route " + text, "'{}', expected key=value",
+      QUIVER_CHECK(spec.argument.empty() && spec.options.empty(), usage, spec.where(), "'{}', expected key=value",
                    part);
       spec.argument = part;
     } else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A ROUTE as the user types it: NAME, or NAME:key=value,key=value, or NAME:VALUE.
+// A ROUTE as the user types it: NAME, or NAME:key=value,key=value, or NAME:VALUE,key=value.
 #pragma once
 
 #include <optional>
@@ -7,12 +7,14 @@
 #include <utility>
 #include <vector>
 
+#include "quiver/base/options.h"
+
 namespace quiver::routing {
 
 struct RouteSpec {
   std::string text;  ///< as typed
   std::string name;
-  std::string argument;  ///< the part after the colon where it has no `=` (expert:NAME)
+  std::string argument;  ///< the part after the colon that has no `=` (expert:NAME)
   std::vector<std::pair<std::string, std::string>> options;
 
   std::optional<std::string> find(const std::string& key) const;
@@ -21,8 +23,23 @@ struct RouteSpec {
   bool flag(const std::string& key, bool fallback) const;
   /// Throws Error{usage} on an option that is not in `known`, with the nearest name.
   void check_options(const std::vector<std::string>& known) const;
+
+  /// `--route TEXT`, for messages.
+  std::string where() const { return "--route " + text; }
+  /// Gives the described options the values of the spec. Throws Error{usage} on one that is not described (with the
+  /// nearest), a value out of range, and one that is given twice.
+  void read(OptionSet& set) const { set.assign_all(options, where()); }
 };
 
 RouteSpec parse_route(const std::string& text);
+
+/// The options of a route, from these defaults; `describe` is found beside the struct.
+template <typename Options>
+Options read_options(const RouteSpec& spec, Options options) {
+  OptionSet set;
+  describe(options, set);
+  spec.read(set);
+  return options;
+}
 
 }  // namespace quiver::routing

@@ -74,6 +74,9 @@ struct RouterInputs {
   std::shared_ptr<const adapter::Bank> bank;
   /// Tasks of each expert, by expert number: what the oracle goes by.
   std::vector<std::vector<std::string>> expert_tasks;
+  /// Of each expert of a library, by expert number: what adapter::identity said of the bytes that the bank holds. Data
+  /// derived from an expert is kept under it.
+  std::vector<std::string> identities;
   /// Where derived data is read and kept; null: the bank's experts are not those of a library.
   std::shared_ptr<const library::Library> library;
   std::optional<model::Model> model;

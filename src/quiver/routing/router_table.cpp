@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/routing/router_table.h"
 
+#include <algorithm>
+
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/routing/learned/learned_routes.h"
@@ -12,11 +14,33 @@ namespace {
 const std::vector<RouteEntry>& entries() {
   static const std::vector<RouteEntry> table = [] {
     std::vector<RouteEntry> out;
-    for (const auto& family : {constant_routes(), request_routes(), token_routes(), merge_routes(), skill_routes()})
+    for (const auto& family :
+         {constant_routes(), request_routes(), token_routes(), merge_routes(), skill_routes(), learned_routes()})
       out.insert(out.end(), family.begin(), family.end());
     return out;
   }();
   return table;
+}
+
+const RouteEntry* find_entry(const std::string& name) {
+  const auto found = std::find_if(entries().begin(), entries().end(), [&](const auto& e) { return e.name == name; });
+  return found == entries().end() ? nullptr : &*found;
+}
+
+[[noreturn]] void refuse_name(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& entry : entries()) names.push_back(entry.name);
+  fail(ErrorCode::usage, "--route", "no route '{}'{}", name, suggestion(name, names));
+}
+
+RouteHelp help_of(const RouteEntry& entry) {
+  RouteHelp help{entry.name, entry.argument, entry.summary};
+  entry.describe([&](const OptionSet& set) {
+    const auto options = set.summary();
+    help.options += (help.options.empty() || options.empty() ? "" : ",") + options;
+  });
+  if (!help.options.empty()) help.options.insert(0, ":");
+  return help;
 }
 
 }  // namespace
@@ -24,20 +48,26 @@ const std::vector<RouteEntry>& entries() {
 const std::vector<RouteHelp>& route_table() {
   static const std::vector<RouteHelp> help = [] {
     std::vector<RouteHelp> out;
-    for (const auto& entry : entries()) out.push_back(entry.help);
+    for (const auto& entry : entries()) out.push_back(help_of(entry));
     return out;
   }();
   return help;
 }
 
 std::unique_ptr<Router> make_router(const RouteSpec& spec, const RouterInputs& inputs) {
-  std::vector<std::string> names;
-  for (const auto& entry : entries()) {
-    if (entry.help.name == spec.name) return entry.make(spec, inputs);
-    names.push_back(entry.help.name);
-  }
+  if (const auto* entry = find_entry(spec.name)) return entry->make(spec, inputs);
   if (inputs.library && has_router(*inputs.library, spec.name)) return make_saved(spec.name, spec, inputs);
-  fail(ErrorCode::usage, "--route", "no route '{}'{}", spec.name, suggestion(spec.name, names));
+  refuse_name(spec.name);
+}
+
+void check_route(const RouteSpec& spec, const std::vector<std::string>& routers) {
+  if (const auto* entry = find_entry(spec.name)) return entry->check(spec);
+  if (std::find(routers.begin(), routers.end(), spec.name) == routers.end()) refuse_name(spec.name);
+}
+
+int route_version(const std::string& name) {
+  const auto* entry = find_entry(name);
+  return entry ? entry->version : 1;
 }
 
 bool applies_to_unseen_tasks(const RouteSpec& spec) { return spec.name != "oracle"; }

@@ -12,13 +12,22 @@
 namespace quiver::routing {
 
 struct RouteHelp {
-  std::string name, options, summary;
+  std::string name;
+  std::string options;  ///< as they are typed: `:NAME`, `:top_k=N|all,temperature=X`
+  std::string summary;
 };
 /// Every route, for --help and for suggestions.
 const std::vector<RouteHelp>& route_table();
 
 /// Throws Error{usage} on an unknown route or option, naming the nearest.
 std::unique_ptr<Router> make_router(const RouteSpec& spec, const RouterInputs& inputs);
+
+/// Throws what make_router would on the route's form alone: its name, options and their values. `routers`: names of
+/// trained routers that will be there.
+void check_route(const RouteSpec& spec, const std::vector<std::string>& routers);
+
+/// Of the route's method, 1 for one that is not in the table: what is stored of results is keyed by it.
+int route_version(const std::string& name);
 
 /// True where the route can name rows of any task: all but the oracle, which needs an expert of each row's own task.
 bool applies_to_unseen_tasks(const RouteSpec& spec);

@@ -74,10 +74,6 @@ nlohmann::json to_json(const adapter::KindOptions& k) {
   return out;
 }
 
-std::string signature_options(std::int64_t rows, const data::JoinOptions& join) {
-  return nlohmann::json{{"rows", rows}, {"join", to_json(join)}}.dump();
-}
-
 nlohmann::json to_json(const TrainOptions& o) {
   nlohmann::json out{{"rank", o.lora.rank},
                      {"alpha", o.lora.alpha},

@@ -51,8 +51,6 @@ void check(const TrainOptions& options);
 /// Everything that changes the result, for expert.json and for telling whether a checkpoint belongs to a run.
 nlohmann::json to_json(const TrainOptions& options);
 nlohmann::json to_json(const data::JoinOptions& options);
-/// What an expert's signature (routing/signature.h) is made with: prompts of so many training rows, joined so.
-std::string signature_options(std::int64_t rows, const data::JoinOptions& join);
 
 /// The rate of step `step` (from 0) of `total`.
 double learning_rate_at(const TrainOptions& options, std::int64_t step, std::int64_t total);

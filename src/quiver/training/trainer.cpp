@@ -226,24 +226,23 @@ class Session {
                      {"first_validation_loss", number(p.first_validation)},
                      {"validation_loss", number(p.best_validation)},
                      {"stopped_early", p.stopped_early}};
-    request_.library.save(info, job.result(), request_.replace);
-    write_signature(job.data());
+    const auto adapter = job.result();
+    request_.library.save(info, adapter, request_.replace);
+    write_signature(job.data(), adapter::identity(adapter));
     remove_checkpoint(run.folder);
     results_.push_back({info.name, p.step, p.tokens, speed, p.last_train_loss, p.best_validation,
                         request_.library.expert_folder(info.name), false});
   }
 
   /// What the router `auto` knows the expert by: some of its prompts, spread over all of its rows.
-  void write_signature(const ExpertData& data) const {
+  void write_signature(const ExpertData& data, const std::string& identity) const {
     std::vector<std::vector<std::int32_t>> prompts;
-    const auto count = std::min<std::size_t>(data.train.size(), routing::kSignatureRows);
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto& row = data.train[i * data.train.size() / count];
+    for (const auto i : routing::signature_rows(data.train.size(), routing::kSignatureRows)) {
+      const auto& row = data.train[i];
       if (row.target_begin > 0) prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
     }
-    if (prompts.empty()) return;
-    routing::write_signature(request_.library, data.name, routing::prompt_features(request_.model, prompts),
-                             signature_options(routing::kSignatureRows, request_.options.join));
+    if (!prompts.empty())
+      routing::write_signature(request_.library, data.name, identity, request_.model, prompts);
   }
 
   const TrainRequest& request_;

@@ -34,6 +34,7 @@ void load_library(const ExpertOptions& o, ExpertSet& set, Progress& progress) {
     for (const auto& expert : all ? set.library->load_present(some) : set.library->load_experts(some)) {
       set.bank->add(expert.info.name, expert.adapter);
       set.inputs.expert_tasks.push_back(tasks_of(expert.info));
+      set.inputs.identities.push_back(expert.info.identity);
     }
   }
   progress.finish();
@@ -120,7 +121,7 @@ namespace {
 
 /// auto, where every expert has a signature; empty where one has none, which is said where others have one.
 std::string route_by_signatures(const ExpertSet& experts) {
-  const auto missing = routing::experts_without_signature(*experts.library, *experts.bank);
+  const auto missing = routing::experts_without_signature(experts.inputs);
   if (missing.empty()) return "auto";
   if (missing.size() == experts.names().size()) return "";
   std::vector<std::string> names;

@@ -2,7 +2,7 @@
 #include "quiver/workspace/prepare_routes.h"
 
 #include <algorithm>
-#include <numeric>
+#include <functional>
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
@@ -10,10 +10,11 @@
 #include "quiver/routing/request/saved_moa.h"
 #include "quiver/routing/request/signature.h"
 #include "quiver/routing/request/text_router.h"
-#include "quiver/routing/route_entry.h"
+#include "quiver/routing/router_table.h"
 #include "quiver/routing/token/expert_rows.h"
 #include "quiver/training/methods/expert_rows_training.h"
 #include "quiver/training/methods/router_training.h"
+#include "quiver/workspace/prepare_settings.h"
 #include "quiver/workspace/task_rows.h"
 
 namespace quiver::workspace {
@@ -22,16 +23,27 @@ namespace {
 using nlohmann::json;
 using routing::RouteSpec;
 
-/// The tasks of an expert among those given; none at all is an error, some missing is not.
-std::vector<const data::Task*> tasks_of(const PrepareData& d, std::size_t expert, const std::string& route) {
+/// The tasks of an expert among those given.
+std::vector<const data::Task*> given_tasks(const PrepareData& d, std::size_t expert) {
   const auto& names = d.experts.inputs.expert_tasks[expert];
   std::vector<const data::Task*> out;
   for (const auto& task : d.tasks) {
     if (std::find(names.begin(), names.end(), task.name) != names.end()) out.push_back(&task);
   }
-  QUIVER_CHECK(!out.empty(), usage, "--route " + route, "--task gives none of the tasks of expert '{}' ({})",
-               d.experts.names()[expert], join(names, ", "));
   return out;
+}
+
+/// None at all is an error, some missing is not.
+std::vector<const data::Task*> tasks_of(const PrepareData& d, std::size_t expert, const std::string& route) {
+  auto out = given_tasks(d, expert);
+  QUIVER_CHECK(!out.empty(), usage, "--route " + route, "--task gives none of the tasks of expert '{}' ({})",
+               d.experts.names()[expert], join(d.experts.inputs.expert_tasks[expert], ", "));
+  return out;
+}
+
+/// True where nothing is asked of the expert: none of its tasks is given, and what was computed of it is kept.
+bool left_alone(const PrepareData& d, const routing::ExpertFiles& files, std::size_t expert) {
+  return !d.again && given_tasks(d, expert).empty() && files.open(expert);
 }
 
 /// Training rows of an expert's tasks, `limit` of them in all, the tasks in turn.
@@ -47,92 +59,115 @@ std::vector<data::TokenRow> rows_of(const PrepareData& d, std::size_t expert, st
 
 std::int64_t limit_of(const PrepareData& d, std::int64_t wanted) { return d.limit > 0 ? d.limit : wanted; }
 
-std::vector<std::size_t> all_experts(const PrepareData& d) {
-  std::vector<std::size_t> out(d.experts.names().size());
-  std::iota(out.begin(), out.end(), std::size_t{0});
+/// What is computed from rows is known by them: other rows, or rows joined otherwise, are another thing.
+std::string hash_of_rows(const std::vector<data::TokenRow>& rows) {
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const auto& row : rows) {
+    ids.push_back(row.ids);
+    ids.push_back({row.target_begin});
+    ids.emplace_back();
+    for (const char c : fmt::format("{}", row.weight)) ids.back().push_back(c);
+  }
+  return routing::hash_of(ids);
+}
+
+std::vector<std::vector<std::int32_t>> prompts_of(const PrepareData& d, std::size_t expert,
+                                                  const std::vector<data::TokenRow>& rows, const std::string& route) {
+  std::vector<std::vector<std::int32_t>> out;
+  for (const auto& row : rows) {
+    if (row.target_begin > 0) out.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
+  }
+  QUIVER_CHECK(!out.empty(), usage, "--route " + route, "no training row of expert '{}' has a prompt",
+               d.experts.names()[expert]);
   return out;
 }
 
-/// One table row per expert, for those that have none made with these options.
+/// One table row per expert, for those that have none made with these options from these rows.
 template <typename Compute>
-json fill_expert_rows(const RouteSpec& spec, const PrepareData& d, json options, Compute compute) {
+json fill_expert_rows(const routing::DerivedKind& kind, const PrepareData& d, json options, std::int64_t limit,
+                      Compute compute) {
   const auto& bank = *d.experts.bank;
-  options["join"] = training::to_json(d.options.join);
-  const auto made_with = options.dump();
-  const auto missing =
-      d.again ? all_experts(d) : routing::experts_without(*d.experts.library, bank, spec.name, made_with);
-  for (std::size_t i = 0; i < missing.size(); ++i) {
-    d.progress.update(spec.name, i, missing.size(), bank.names()[missing[i]]);
-    const auto own = compute(static_cast<std::int64_t>(missing[i]));
+  const routing::ExpertFiles files(d.experts.inputs, kind);
+  std::size_t computed = 0;
+  for (std::size_t e = 0; e < files.size(); ++e) {
+    if (left_alone(d, files, e)) continue;
+    const auto rows = rows_of(d, e, limit, kind.name);
+    options["rows"] = hash_of_rows(rows);
+    if (!d.again && files.open(e, options.dump())) continue;
+    d.progress.update(kind.name, e, files.size(), files.name(e));
+    const auto own = compute(static_cast<std::int64_t>(e), rows);
     routing::SiteTable table(bank.model_sites(), bank.size());
     for (std::size_t s = 0; s < table.sites(); ++s) {
       const auto site = static_cast<std::int64_t>(s);
-      table.site(site)[static_cast<std::int64_t>(missing[i])].copy_(own.site(site)[0]);
+      table.site(site)[static_cast<std::int64_t>(e)].copy_(own.site(site)[0]);
     }
-    routing::write_expert_rows(*d.experts.library, bank, spec.name, table, {missing[i]}, made_with);
+    routing::write_expert_row(files, bank, table, e, options.dump());
+    ++computed;
   }
   d.progress.finish();
-  return {{"prepared", missing.size()}};
+  return {{"prepared", computed}};
 }
 
-json prepare_average_activation(const RouteSpec& spec, const PrepareData& d) {
-  spec.check_options({"token", "base_only"});
-  training::AverageActivationOptions options;
-  options.token = routing::choice_of(spec, "token", {"last", "mean"}, "last") == 1
-                      ? training::AverageActivationOptions::Token::mean
-                      : training::AverageActivationOptions::Token::last;
-  options.base_only = spec.flag("base_only", false);
-  const auto limit = limit_of(d, 100);
-  const json made_with{{"token", static_cast<int>(options.token)}, {"base_only", options.base_only}, {"rows", limit}};
-  return fill_expert_rows(spec, d, made_with, [&](std::int64_t e) {
-    const auto rows = rows_of(d, static_cast<std::size_t>(e), limit, spec.name);
+json prepare_average_activation(const training::AverageActivationOptions& options, const RouteSpec&,
+                                const PrepareData& d) {
+  const json made_with{{"token", static_cast<int>(options.token)}, {"base_only", options.base_only}};
+  return fill_expert_rows(routing::kAverageActivations, d, made_with, limit_of(d, 100), [&](auto e, const auto& rows) {
     return training::average_activation(d.loaded.model, d.experts.bank, e, rows, options);
   });
 }
 
-json prepare_phatgoose(const RouteSpec& spec, const PrepareData& d) {
-  spec.check_options({"steps", "learning_rate"});
+json prepare_phatgoose(const PhatgooseSettings& settings, const RouteSpec&, const PrepareData& d) {
   auto options = d.options;
   options.batch_rows = 4;
   options.warmup = 0.1;
-  options.max_steps = static_cast<std::int64_t>(spec.number("steps", 100));
-  const double rate = spec.number("learning_rate", 1e-3);
-  const auto limit = limit_of(d, options.max_steps * 4);
-  const json made_with{{"steps", options.max_steps},
-                       {"epochs", options.epochs},
-                       {"learning_rate", rate},
-                       {"seed", options.seed},
-                       {"rows", limit}};
-  return fill_expert_rows(spec, d, made_with, [&](std::int64_t e) {
-    std::vector<training::RoutedRow> rows;
-    for (auto& row : rows_of(d, static_cast<std::size_t>(e), limit, spec.name)) rows.push_back({std::move(row), e});
+  options.max_steps = settings.steps;
+  const json made_with{
+      {"steps", settings.steps}, {"learning_rate", settings.learning_rate}, {"seed", options.seed}};
+  const auto limit = limit_of(d, settings.steps * options.batch_rows);
+  return fill_expert_rows(routing::kPhatgooseGates, d, made_with, limit, [&](auto e, const auto& rows) {
+    std::vector<training::RoutedRow> routed;
+    for (const auto& row : rows) routed.push_back({row, e});
+    const auto each = static_cast<std::int64_t>(rows.size());
+    options.epochs = (settings.steps * options.batch_rows + each - 1) / each;
     const training::RoutedTraining run{d.loaded.model, options, d.progress,
                                        "gate of " + d.experts.names()[static_cast<std::size_t>(e)]};
-    return training::train_phatgoose_gates(run, d.experts.bank, e, rate, rows);
+    return training::train_phatgoose_gates(run, d.experts.bank, e, settings.learning_rate, routed);
   });
 }
 
-json prepare_signatures(const RouteSpec& spec, const PrepareData& d) {
-  spec.check_options({});
-  const auto limit = limit_of(d, routing::kSignatureRows);
-  const auto made_with = training::signature_options(limit, d.options.join);
-  const auto missing =
-      d.again ? all_experts(d) : routing::experts_without_signature(*d.experts.library, *d.experts.bank, made_with);
-  for (std::size_t i = 0; i < missing.size(); ++i) {
-    const auto name = d.experts.names()[missing[i]];
-    d.progress.update("signatures", i, missing.size(), name);
-    std::vector<std::vector<std::int32_t>> prompts;
-    for (const auto& row : rows_of(d, missing[i], limit, "auto"))
-      prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
-    routing::write_signature(*d.experts.library, name, routing::prompt_features(d.loaded.model, prompts), made_with);
+/// Prompts of an expert's training rows, spread over all of them as training does.
+std::vector<std::vector<std::int32_t>> signature_prompts(const PrepareData& d, std::size_t expert) {
+  const auto tasks = tasks_of(d, expert, "auto");
+  std::vector<std::pair<const data::Task*, std::size_t>> all;
+  for (const auto* task : tasks) {
+    for (const auto i : task->rows(data::Split::train)) all.emplace_back(task, i);
   }
-  d.progress.finish();
-  return {{"prepared", missing.size()}};
+  std::vector<data::TokenRow> rows;
+  for (const auto n : routing::signature_rows(all.size(), static_cast<std::size_t>(limit_of(d, routing::kSignatureRows)))) {
+    const auto& [task, i] = all[n];
+    add_rows(data::Task{task->name, task->cluster, {task->examples[i]}}, data::Split::train, 0, d.options.join,
+             *d.loaded.text.tokenizer, rows);
+  }
+  return prompts_of(d, expert, rows, "auto");
 }
 
-json prepare_text(const RouteSpec& spec, const PrepareData& d) {
-  spec.check_options({"bigrams"});
-  QUIVER_CHECK(d.name.empty(), usage, "--name " + d.name, "a library has one text profile, which --route text applies");
+json prepare_signatures(const NoSettings&, const RouteSpec&, const PrepareData& d) {
+  const routing::ExpertFiles files(d.experts.inputs, routing::kSignatures);
+  std::size_t computed = 0;
+  for (std::size_t e = 0; e < files.size(); ++e) {
+    d.progress.update("signatures", e, files.size(), files.name(e));
+    if (left_alone(d, files, e)) continue;
+    const auto prompts = signature_prompts(d, e);
+    if (!d.again && files.open(e, routing::made_from(prompts))) continue;
+    routing::write_signature(*d.experts.library, files.name(e), d.experts.inputs.identities[e], d.loaded.model,
+                             prompts);
+    ++computed;
+  }
+  d.progress.finish();
+  return {{"prepared", computed}};
+}
+
+json prepare_text(const data::TfidfOptions& options, const RouteSpec& spec, const PrepareData& d) {
   std::vector<std::vector<std::string>> prompts;
   const auto limit = static_cast<std::size_t>(limit_of(d, 200));
   for (std::size_t e = 0; e < d.experts.names().size(); ++e) {
@@ -149,53 +184,21 @@ json prepare_text(const RouteSpec& spec, const PrepareData& d) {
   saved.name = spec.name;
   saved.kind = "text";
   saved.experts = d.experts.names();
-  saved.options = routing::save_text_profile(routing::fit_text_profile(prompts, {spec.flag("bigrams", false)}));
+  saved.identities = d.experts.inputs.identities;
+  saved.options = routing::save_text_profile(routing::fit_text_profile(prompts, options));
   routing::save_router(*d.experts.library, saved);
   return {{"name", saved.name}, {"experts", saved.experts.size()}};
 }
 
-/// Options of a trained router from its route; `molora`, `rkhs`, `product-keys` and `soup` are settings of the two
-/// kinds.
-training::RouterOptions router_options(const RouteSpec& spec) {
-  using Kind = training::RouterOptions::Kind;
-  training::RouterOptions o;
-  o.kind = spec.name == "xlora"                            ? Kind::xlora
-           : spec.name == "weights" || spec.name == "soup" ? Kind::weights
-                                                           : Kind::gates;
-  o.gate.kind = spec.name == "rkhs"           ? routing::GateKind::rkhs
-                : spec.name == "product-keys" ? routing::GateKind::product_keys
-                                              : routing::GateKind::linear;
-  spec.check_options({"top_k", "temperature", "combine", "share_of_all", "input_norm", "balance", "entropy", "z",
-                      "granularity", "softmax", "depth", "width", "per_site", "space", "embedding", "learning_rate"});
-  o.mix.top_k = routing::count_of(spec, "top_k", spec.name == "molora" ? 2 : 0);
-  o.mix.temperature =
-      spec.find("temperature") == "sqrt" || !spec.find("temperature") ? 0.0 : spec.number("temperature", 1.0);
-  o.mix.share_of_all = spec.flag("share_of_all", spec.name == "rkhs");
-  o.mix.combine = routing::combine_of(spec);
-  o.input_norm = static_cast<routing::Norm>(routing::choice_of(spec, "input_norm", {"none", "unit", "layer"}, "layer"));
-  o.balance = spec.number("balance", 0.0);
-  o.mutual_information = spec.number("entropy", 0.0);
-  o.z = spec.number("z", 0.0);
-  o.gate.space = static_cast<std::int64_t>(spec.number("space", 64));
-  o.gate.embedding = static_cast<std::int64_t>(spec.number("embedding", 32));
-  o.places.granularity =
-      static_cast<routing::Granularity>(routing::choice_of(spec, "granularity", {"model", "layer", "site"}, "layer"));
-  o.places.softmax = spec.flag("softmax", spec.name == "soup");
-  o.depth = static_cast<int>(spec.number("depth", 1));
-  o.width = static_cast<std::int64_t>(spec.number("width", 128));
-  o.per_site = spec.flag("per_site", true);
-  o.learning_rate = spec.number("learning_rate", o.kind == Kind::xlora ? 1e-3 : 1e-2);
-  return o;
-}
-
-json prepare_trained(const RouteSpec& spec, const PrepareData& d) {
+json prepare_trained(const training::RouterOptions& options, const RouteSpec& spec, const PrepareData& d) {
   const auto rows = [&](data::Split split, std::int64_t limit) {
     return labelled_rows(d.tasks, split, limit, d.options.join, *d.loaded.text.tokenizer, d.progress);
   };
   const auto train = rows(data::Split::train, limit_of(d, 100)), validation = rows(data::Split::validation, 10);
   const auto name = d.name.empty() ? spec.name : d.name;
   const training::RoutedTraining run{d.loaded.model, d.options, d.progress, "router " + name};
-  const auto saved = training::train_router(run, d.experts.bank, router_options(spec), name, train, validation);
+  auto saved = training::train_router(run, d.experts.bank, options, name, train, validation);
+  saved.identities = d.experts.inputs.identities;
   routing::save_router(*d.experts.library, saved);
   auto figures = saved.training;
   figures["name"] = name;
@@ -203,20 +206,22 @@ json prepare_trained(const RouteSpec& spec, const PrepareData& d) {
 }
 
 /// The states that MoA's classifiers are fitted on, of each expert's prompts under itself; kept ones are read.
-std::vector<routing::PlaceStates> moa_states(const RouteSpec& spec, const PrepareData& d,
-                                             const routing::MoaShape& shape) {
+std::vector<routing::PlaceStates> moa_states(const PrepareData& d, const routing::MoaShape& shape) {
+  const routing::ExpertFiles files(d.experts.inputs, routing::moa_states_kind(shape));
   std::vector<routing::PlaceStates> out;
-  const auto& names = d.experts.names();
-  for (std::size_t e = 0; e < names.size(); ++e) {
-    d.progress.update("states", e, names.size(), names[e]);
-    auto kept = routing::read_moa_features(*d.experts.library, shape, names[e]);
+  for (std::size_t e = 0; e < files.size(); ++e) {
+    d.progress.update("states", e, files.size(), files.name(e));
+    if (left_alone(d, files, e)) {
+      out.push_back(*routing::read_moa_features(files, e));
+      continue;
+    }
+    const auto prompts = prompts_of(d, e, rows_of(d, e, limit_of(d, 100), "moa"), "moa");
+    const auto made_with = routing::made_from(prompts);
+    auto kept = d.again ? std::nullopt : routing::read_moa_features(files, e, made_with);
     if (!kept) {
-      std::vector<std::vector<std::int32_t>> prompts;
-      for (const auto& row : rows_of(d, e, limit_of(d, 100), spec.name))
-        prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
       const std::vector<std::int64_t> own(prompts.size(), static_cast<std::int64_t>(e));
       kept = routing::moa_features(d.loaded.model, d.experts.bank, shape, prompts, own);
-      routing::write_moa_features(*d.experts.library, shape, names[e], *kept);
+      routing::write_moa_features(files, e, *kept, made_with);
     }
     out.push_back(std::move(*kept));
   }
@@ -224,22 +229,13 @@ std::vector<routing::PlaceStates> moa_states(const RouteSpec& spec, const Prepar
   return out;
 }
 
-json prepare_moa(const RouteSpec& spec, const PrepareData& d) {
-  spec.check_options({"places", "pooling", "forcing", "depth", "width", "weight_decay", "steps"});
-  routing::MoaShape shape;
-  shape.places =
-      static_cast<routing::MoaPlaces>(routing::choice_of(spec, "places", {"layer", "site", "once"}, "layer"));
-  shape.pooling = static_cast<routing::Pooling>(routing::choice_of(spec, "pooling", {"last", "mean", "first"}, "last"));
-  shape.forced = routing::choice_of(spec, "forcing", {"base", "expert"}, "base") == 1;
-  routing::DomainClassifierOptions options;
-  options.depth = static_cast<int>(spec.number("depth", options.depth));
-  options.width = static_cast<std::int64_t>(spec.number("width", static_cast<double>(options.width)));
-  options.weight_decay = spec.number("weight_decay", options.weight_decay);
-  options.steps = static_cast<std::int64_t>(spec.number("steps", static_cast<double>(options.steps)));
+json prepare_moa(const MoaSettings& settings, const RouteSpec& spec, const PrepareData& d) {
+  auto options = settings.classifier;
   options.seed = d.options.seed;
-  const auto fitted = routing::fit_moa(moa_states(spec, d, shape), options, d.progress);
+  const auto fitted = routing::fit_moa(moa_states(d, settings.shape), options, d.progress);
   const auto name = d.name.empty() ? spec.name : d.name;
-  auto saved = routing::save_moa(name, d.experts.names(), shape, fitted.classifiers);
+  auto saved = routing::save_moa(name, d.experts.names(), settings.shape, fitted.classifiers);
+  saved.identities = d.experts.inputs.identities;
   saved.training = {{"rows", fitted.rows}, {"accuracy", fitted.accuracy}, {"accuracy_by_place", fitted.by_place}};
   routing::save_router(*d.experts.library, saved);
   auto figures = saved.training;
@@ -247,41 +243,94 @@ json prepare_moa(const RouteSpec& spec, const PrepareData& d) {
   return figures;
 }
 
+/// What of PrepareData a route reads beside the tasks, their join rules and `limit`; by the names of the verb's options.
+const std::vector<std::string> kOfExperts{"again"}, kOfGates{"again", "seed"},
+    kOfTraining{"name", "epochs", "max_steps", "batch", "seed"}, kOfMoa{"name", "again", "seed"}, kOfText{};
+
 struct Preparation {
-  const char* route;
-  json (*prepare)(const RouteSpec&, const PrepareData&);
+  std::string route;
+  std::vector<std::string> reads;
+  std::function<void(const std::function<void(const OptionSet&)>&)> describe;
+  std::function<void(const RouteSpec&)> check;
+  std::function<json(const RouteSpec&, const PrepareData&)> prepare;
 };
 
-constexpr Preparation kPreparations[] = {
-    {"average-activation", prepare_average_activation},
-    {"phatgoose", prepare_phatgoose},
-    {"auto", prepare_signatures},
-    {"ariadne", prepare_signatures},
-    {"lorauter", prepare_signatures},
-    {"text", prepare_text},
-    {"moa", prepare_moa},
-    {"gates", prepare_trained},
-    {"molora", prepare_trained},
-    {"rkhs", prepare_trained},
-    {"product-keys", prepare_trained},
-    {"weights", prepare_trained},
-    {"soup", prepare_trained},
-    {"xlora", prepare_trained},
-};
+template <typename Settings>
+Preparation preparation(std::string route, std::vector<std::string> reads, Settings defaults,
+                        json (*prepare)(const Settings&, const RouteSpec&, const PrepareData&),
+                        void (*check)(const Settings&, const OptionSet&, const RouteSpec&) = nullptr) {
+  const auto read = [defaults, check](const RouteSpec& spec) {
+    QUIVER_CHECK(spec.argument.empty(), usage, spec.where(), "'{}', expected key=value", spec.argument);
+    auto settings = defaults;
+    OptionSet set;
+    describe(settings, set);
+    spec.read(set);
+    if (check) check(settings, set, spec);
+    return settings;
+  };
+  Preparation out{std::move(route), std::move(reads), nullptr, nullptr, nullptr};
+  out.describe = [defaults](const auto& show) {
+    auto settings = defaults;
+    OptionSet set;
+    describe(settings, set);
+    show(set);
+  };
+  out.check = [read](const RouteSpec& spec) { read(spec); };
+  out.prepare = [read, prepare](const RouteSpec& spec, const PrepareData& d) { return prepare(read(spec), spec, d); };
+  return out;
+}
+
+void check_moa(const MoaSettings& settings, const OptionSet& given, const RouteSpec& spec) {
+  QUIVER_CHECK(settings.classifier.depth == 2 || !given.given("width"), usage, spec.where(), "width goes with depth=2");
+}
+
+const std::vector<Preparation>& preparations() {
+  static const std::vector<Preparation> table{
+      preparation("average-activation", kOfExperts, training::AverageActivationOptions{}, prepare_average_activation),
+      preparation("phatgoose", kOfGates, PhatgooseSettings{}, prepare_phatgoose),
+      preparation("auto", kOfExperts, NoSettings{}, prepare_signatures),
+      preparation("ariadne", kOfExperts, NoSettings{}, prepare_signatures),
+      preparation("lorauter", kOfExperts, NoSettings{}, prepare_signatures),
+      preparation("text", kOfText, data::TfidfOptions{}, prepare_text),
+      preparation("moa", kOfMoa, MoaSettings{}, prepare_moa, check_moa),
+      preparation("gates", kOfTraining, gates_settings(), prepare_trained),
+      preparation("molora", kOfTraining, molora_settings(), prepare_trained),
+      preparation("rkhs", kOfTraining, rkhs_settings(), prepare_trained),
+      preparation("product-keys", kOfTraining, product_keys_settings(), prepare_trained),
+      preparation("weights", kOfTraining, weights_settings(), prepare_trained),
+      preparation("soup", kOfTraining, soup_settings(), prepare_trained),
+      preparation("xlora", kOfTraining, xlora_settings(), prepare_trained),
+  };
+  return table;
+}
+
+const Preparation* find_preparation(const std::string& route) {
+  const auto found = std::find_if(preparations().begin(), preparations().end(),
+                                  [&](const auto& p) { return route == p.route; });
+  return found == preparations().end() ? nullptr : &*found;
+}
 
 }  // namespace
 
-bool prepared_from_tasks(const std::string& route) {
-  return std::any_of(std::begin(kPreparations), std::end(kPreparations),
-                     [&](const auto& p) { return route == p.route; });
+std::vector<PrepareHelp> prepare_table() {
+  std::vector<PrepareHelp> out;
+  for (const auto& p : preparations()) {
+    p.describe([&](const OptionSet& set) { out.push_back({p.route, set.summary(), p.reads}); });
+  }
+  return out;
+}
+
+bool prepared_from_tasks(const std::string& route) { return find_preparation(route) != nullptr; }
+
+void check_preparation(const RouteSpec& spec) {
+  if (const auto* p = find_preparation(spec.name)) return p->check(spec);
+  routing::check_route(spec, {});
 }
 
 json prepare_from_tasks(const RouteSpec& spec, const PrepareData& data) {
-  QUIVER_CHECK(data.experts.inputs.library, usage, "--route " + spec.text, "give --library DIR and no --adapter");
-  for (const auto& p : kPreparations) {
-    if (spec.name == p.route) return p.prepare(spec, data);
-  }
-  return {};
+  QUIVER_CHECK(data.experts.inputs.library, usage, spec.where(), "give --library DIR and no --adapter");
+  const auto* p = find_preparation(spec.name);
+  return p ? p->prepare(spec, data) : json();
 }
 
 }  // namespace quiver::workspace

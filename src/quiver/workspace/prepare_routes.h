@@ -20,8 +20,19 @@ struct PrepareData {
   bool again = false;  ///< compute what was made with the same options too: its rows may have changed
 };
 
+struct PrepareHelp {
+  std::string route;
+  std::string settings;            ///< as they are typed: `token=last|mean,base_only=true|false`
+  std::vector<std::string> reads;  ///< of name, again, seed, epochs, max_steps, batch
+};
+/// Every route that is prepared from task data.
+std::vector<PrepareHelp> prepare_table();
+
 /// True where the route is prepared from task data.
 bool prepared_from_tasks(const std::string& route);
+
+/// Throws Error{usage} where `prepare --route` does not take the spec; needs no library and no tasks.
+void check_preparation(const routing::RouteSpec& spec);
 
 /// Computes what the route needs and keeps it in the library. Returns the figures for --json. Throws Error{usage} where
 /// an expert's tasks are not among those given.

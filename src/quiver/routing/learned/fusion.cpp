@@ -9,6 +9,7 @@
 #include <array>
 
 #include "quiver/base/error.h"
+#include "quiver/routing/described.h"
 
 namespace quiver::routing {
 namespace {
@@ -84,7 +85,7 @@ at::Tensor fused(const at::Tensor& y, const at::Tensor& outputs, const FusionSit
 
 SavedRouter save_fusion(const std::string& name, const model::Model& model, const adapter::Bank& bank,
                         const Fusion& fusion) {
-  SavedRouter out{name, "fusion", bank.names(), {{"temperature", fusion.temperature}}, nullptr, {}};
+  SavedRouter out{name, "fusion", bank.names(), {{"temperature", fusion.temperature}}, nullptr, {}, {}};
   for (const auto& [number, site] : fusion.sites) {
     const auto& place = model.sites()[static_cast<std::size_t>(number)].name;
     for (const auto& [suffix, member] : kTensors)
@@ -95,25 +96,20 @@ SavedRouter save_fusion(const std::string& name, const model::Model& model, cons
 
 Fusion read_fusion(const SavedRouter& saved, const model::Model& model) {
   Fusion out;
-  const auto where = "router " + saved.name;
-  const auto temperature = saved.options.value("temperature", nlohmann::json(1.0));
-  QUIVER_CHECK(temperature.is_number() && temperature.get<double>() > 0, format, where, "'temperature' is {}",
-               temperature.dump().substr(0, 80));
-  out.temperature = temperature.get<double>();
+  OptionSet set;
+  describe_temperature(set, out.temperature, "of the attention");
+  saved.read_options(set);
   for (std::size_t s = 0; s < model.sites().size(); ++s) {
     const auto& place = model.sites()[s];
-    if (!saved.tensors.contains(place.name + kTensors[0].first)) continue;
+    if (!saved.has(place.name + kTensors[0].first)) continue;
     auto& site = out.sites[static_cast<std::int64_t>(s)];
     for (const auto& [suffix, member] : kTensors) {
-      const auto found = saved.tensors.find(place.name + suffix);
-      QUIVER_CHECK(found != saved.tensors.end(), format, where, "tensor '{}{}' is missing", place.name, suffix);
-      const auto& t = found->second;
       const bool bias = member == &FusionSite::query_bias || member == &FusionSite::key_bias;
-      QUIVER_CHECK(t.dim() == (bias ? 1 : 2) && t.size(0) == place.out && t.size(-1) == place.out, mismatch, where,
-                   "'{}{}' is not {} wide, as the base model's site", place.name, suffix, place.out);
-      site.*member = t.to(at::kFloat);
+      site.*member = bias ? saved.tensor(place.name + suffix, {place.out})
+                          : saved.tensor(place.name + suffix, {place.out, place.out});
     }
   }
+  QUIVER_CHECK(!out.sites.empty(), mismatch, saved.where(), "none of its tensors belongs to a site of the base model");
   return out;
 }
 

@@ -34,7 +34,7 @@ at::Tensor fused(const at::Tensor& y, const at::Tensor& outputs, const FusionSit
 /// As a saved router of kind `fusion`: SITE.query.weight, .query.bias, .key.weight, .key.bias, .value.weight.
 SavedRouter save_fusion(const std::string& name, const model::Model& model, const adapter::Bank& bank,
                         const Fusion& fusion);
-/// Throws Error{format} where tensors of a site are missing, Error{mismatch} where they do not fit the model.
+/// Throws Error{format} where tensors of a site are missing or have other shapes than the model's site asks for.
 Fusion read_fusion(const SavedRouter& saved, const model::Model& model);
 
 class FusionRouter : public StatelessRouter {

@@ -3,8 +3,10 @@
 #include "quiver/routing/learned/learned_routes.h"
 
 #include "quiver/base/error.h"
+#include "quiver/base/strings.h"
 #include "quiver/routing/prompts/attempt.h"
 #include "quiver/routing/learned/fusion.h"
+#include "quiver/routing/learned/skills.h"
 #include "quiver/routing/route_entry.h"
 #include "quiver/routing/request/saved_moa.h"
 #include "quiver/routing/prompts/saved_pemt.h"
@@ -15,134 +17,239 @@
 namespace quiver::routing {
 namespace {
 
-using nlohmann::json;
-
-template <typename T>
-T option(const SavedRouter& saved, const char* key, T fallback) {
-  const auto found = saved.options.find(key);
-  if (found == saved.options.end()) return fallback;
-  try {
-    return found->get<T>();
-  } catch (const json::exception&) {
-    fail(ErrorCode::format, "router " + saved.name, "option '{}' is {}", key, found->dump().substr(0, 80));
-  }
+/// The options that a router was saved with, from `defaults`, and above them those of the route: `routed` describes what
+/// a route may say of them.
+template <typename Options>
+Options options_of(const SavedRouter& saved, const RouteSpec& spec, Options options,
+                   void (*routed)(Options&, OptionSet&)) {
+  OptionSet kept, said;
+  describe(options, kept);
+  saved.read_options(kept);
+  routed(options, said);
+  spec.read(said);
+  return options;
 }
 
-at::Tensor tensor(const SavedRouter& saved, const std::string& key) {
-  const auto found = saved.tensors.find(key);
-  QUIVER_CHECK(found != saved.tensors.end(), format, "router " + saved.name, "tensor '{}' is missing", key);
-  return found->second.to(at::kFloat);
+void need_model(const RouteSpec& spec, const RouterInputs& inputs) {
+  QUIVER_CHECK(inputs.model, usage, spec.where(), "it needs the base model, and none is given");
 }
 
-/// The route's options, whether it names the router itself or after `learned:`.
-void check_route(RouteSpec spec, const std::vector<std::string>& known) {
-  spec.argument.clear();
-  spec.check_options(known);
+/// What a route may say of a trained router.
+template <typename Options>
+void describe_route(Options& options, OptionSet& set);
+
+struct GatesOptions {
+  Norm input_norm = Norm::none;
+  TokenMixOptions mix{.top_k = 0};
+};
+void describe(GatesOptions& o, OptionSet& set) {
+  describe_input_norm(set, o.input_norm);
+  describe_count(set, "top_k", o.mix.top_k, "experts of a token");
+  describe_temperature(set, o.mix.temperature, "of the softmax");
+  set.word("sqrt", 0).flag("share_of_all", o.mix.share_of_all, "weights from a softmax over all experts");
+  describe_combine(set, o.mix.combine);
+}
+template <>
+void describe_route(GatesOptions& o, OptionSet& set) {
+  describe_count(set, "top_k", o.mix.top_k, "experts of a token");
+  describe_temperature(set, o.mix.temperature, "of the softmax; sqrt: the root of the site's inputs");
+  set.word("sqrt", 0);
+  describe_combine(set, o.mix.combine);
 }
 
 std::unique_ptr<Router> gates_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  const auto options = options_of(saved, spec, GatesOptions{}, describe_route<GatesOptions>);
   const auto& sites = inputs.bank->model_sites();
   const auto experts = inputs.bank->size();
   SiteTable table(sites, experts);
-  for (std::size_t s = 0; s < sites.size(); ++s) {
-    const auto rows = tensor(saved, sites[s].name);
-    QUIVER_CHECK((rows.sizes() == at::IntArrayRef{experts, sites[s].in}), mismatch, "router " + saved.name,
-                 "'{}' has another shape than [{}, {}]", sites[s].name, experts, sites[s].in);
-    table.site(static_cast<std::int64_t>(s)).copy_(rows);
-  }
-  DirectionScoreOptions score;
-  score.signed_score = true;
-  score.input_norm = static_cast<Norm>(option(saved, "input_norm", 0));
-  check_route(spec, {"top_k", "temperature", "combine"});
-  TokenMixOptions mix;
-  mix.top_k = count_of(spec, "top_k", option(saved, "top_k", std::int64_t{0}));
-  mix.temperature =
-      spec.find("temperature") == "sqrt" ? 0.0 : spec.number("temperature", option(saved, "temperature", 1.0));
-  mix.share_of_all = option(saved, "share_of_all", false);
-  mix.combine = combine_of(spec, option(saved, "combine", std::string("outputs")));
+  for (std::size_t s = 0; s < sites.size(); ++s)
+    table.site(static_cast<std::int64_t>(s)).copy_(saved.tensor(sites[s].name, {experts, sites[s].in}));
+  const DirectionScoreOptions score{.input_norm = options.input_norm, .signed_score = true};
   auto scores = std::make_shared<DirectionScores>(std::move(table), experts, score);
-  return std::make_unique<TokenRouter>(inputs.bank, std::move(scores), mix);
+  return std::make_unique<TokenRouter>(inputs.bank, std::move(scores), options.mix);
 }
+
+struct WeightsOptions {
+  PlaceWeights places;
+  ops::Combine combine = ops::Combine::outputs;
+};
+void describe(WeightsOptions& o, OptionSet& set) {
+  describe(o.places, set);
+  describe_combine(set, o.combine);
+}
+template <>
+void describe_route(WeightsOptions& o, OptionSet& set) { describe_combine(set, o.combine); }
 
 std::unique_ptr<Router> weights_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
-  check_route(spec, {"combine"});
-  PlaceWeights weights;
-  const int granularity = option(saved, "granularity", 1);
-  QUIVER_CHECK(granularity >= 0 && granularity <= 2, format, "router " + saved.name, "granularity {}", granularity);
-  weights.granularity = static_cast<Granularity>(granularity);
-  weights.softmax = option(saved, "softmax", false);
-  weights.values = tensor(saved, "weights");
-  return std::make_unique<WeightRouter>(inputs.bank, std::move(weights),
-                                        combine_of(spec, option(saved, "combine", std::string("outputs"))));
+  auto options = options_of(saved, spec, WeightsOptions{}, describe_route<WeightsOptions>);
+  options.places.values = saved.tensor(
+      "weights", {places(inputs.bank->model_sites(), options.places.granularity), inputs.bank->size()});
+  return std::make_unique<WeightRouter>(inputs.bank, std::move(options.places), options.combine);
 }
 
-std::unique_ptr<Router> xlora_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
-  QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it runs the base model first, and none is given");
-  check_route(spec, {"top_k", "temperature"});
+struct XLoraOptions {
   XLoraNetwork network;
-  const auto depth = option(saved, "depth", 1);
+  int depth = 1;
+};
+void describe(XLoraOptions& o, OptionSet& set) {
+  constexpr double kDeepest = 64;
+  describe(o.network, set);
+  set.integer("depth", o.depth, between(1, kDeepest), "linear maps")
+      .flag("per_site", o.network.per_site, "weights of its own for each site")
+      .flag("softmax", o.network.softmax, "over the experts")
+      .number("scaling", o.network.scaling, any_number(), "of all weights");
+}
+template <>
+void describe_route(XLoraOptions& o, OptionSet& set) { describe(o.network, set); }
+
+std::unique_ptr<Router> xlora_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  need_model(spec, inputs);
+  auto [network, depth] = options_of(saved, spec, XLoraOptions{}, describe_route<XLoraOptions>);
+  std::int64_t width = inputs.model->config().hidden;
   for (int i = 0; i < depth; ++i) {
-    network.weights.push_back(tensor(saved, fmt::format("layers.{}.weight", i)));
-    network.biases.push_back(tensor(saved, fmt::format("layers.{}.bias", i)));
+    network.weights.push_back(saved.tensor(fmt::format("layers.{}.weight", i), {-1, width}));
+    width = network.weights.back().size(0);
+    network.biases.push_back(saved.tensor(fmt::format("layers.{}.bias", i), {width}));
   }
-  network.per_site = option(saved, "per_site", true);
-  network.softmax = option(saved, "softmax", true);
-  network.temperature = spec.number("temperature", option(saved, "temperature", 1.0));
-  network.top_k = count_of(spec, "top_k", option(saved, "top_k", std::int64_t{0}));
-  network.scaling = option(saved, "scaling", 1.0);
   return std::make_unique<XLoraRouter>(inputs.bank, *inputs.model, std::move(network));
 }
 
 std::unique_ptr<Router> moa_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
-  QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it reads the prompt first, and no model is given");
-  check_route(spec, {"vote", "abstain", "combine"});
+  need_model(spec, inputs);
+  const auto options = read_options(spec, MoaOptions{});
   MoaShape shape;
   auto classifiers = read_moa(saved, shape);
-  MoaOptions options;
-  options.vote = static_cast<Vote>(choice_of(spec, "vote", {"own", "first", "majority", "sum"}, "sum"));
-  options.abstain = spec.number("abstain", 0.0);
-  QUIVER_CHECK(options.abstain >= 0 && options.abstain <= 1, usage, "--route " + spec.text,
-               "abstain={}, expected a probability", options.abstain);
-  options.combine = combine_of(spec);
   return std::make_unique<MoaRouter>(inputs.bank, *inputs.model, shape, std::move(classifiers), options);
 }
 
 std::unique_ptr<Router> fusion_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
-  QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it needs the base model, and none is given");
-  check_route(spec, {});
+  need_model(spec, inputs);
+  read_options(spec, NoOptions{});
   return std::make_unique<FusionRouter>(inputs.bank, read_fusion(saved, *inputs.model));
+}
+
+std::unique_ptr<Router> attempt_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  need_model(spec, inputs);
+  read_options(spec, NoOptions{});
+  return std::make_unique<AttemptRouter>(*inputs.model, read_attempt(saved, *inputs.model));
+}
+
+std::unique_ptr<Router> pemt_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  need_model(spec, inputs);
+  read_options(spec, NoOptions{});
+  return std::make_unique<PemtRouter>(*inputs.model, read_pemt(saved, *inputs.model));
+}
+
+struct SavedKind {
+  const char* name;
+  bool over_experts;  ///< of the bank; else it has all it needs with it
+  std::unique_ptr<Router> (*make)(const SavedRouter&, const RouteSpec&, const RouterInputs&);
+};
+constexpr SavedKind kKinds[] = {
+    {"gates", true, gates_router}, {"weights", true, weights_router},   {"xlora", true, xlora_router},
+    {"moa", true, moa_router},     {"fusion", true, fusion_router},     {"attempt", false, attempt_router},
+    {"pemt", false, pemt_router},  {"poly", false, router_of_skills},
+};
+
+/// Routes that are the library's router of their own name.
+template <typename Options>
+std::unique_ptr<Router> make_by_name(const Options&, const RouteSpec& spec, const RouterInputs& inputs) {
+  check_library(spec, inputs);
+  QUIVER_CHECK(has_router(*inputs.library, spec.name), usage, spec.where(),
+               "it was not fitted yet; run: quiver prepare --library {} --route {} --task FOLDER",
+               inputs.library->folder().string(), spec.name);
+  return make_saved(spec.name, spec, inputs);
+}
+
+/// A router that `prepare` trains under the route's name. `routed` describes what the route may say of it.
+template <typename Options>
+RouteEntry trained(const char* name, const char* summary, void (*routed)(Options&, OptionSet&)) {
+  RouteEntry entry{name, "", summary, nullptr, nullptr, nullptr};
+  entry.describe = [routed](const auto& show) {
+    Options options;
+    OptionSet set;
+    routed(options, set);
+    show(set);
+  };
+  entry.check = [routed](const RouteSpec& spec) {
+    check_argument(spec, "");
+    Options options;
+    OptionSet set;
+    routed(options, set);
+    spec.read(set);
+  };
+  entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) { return make_by_name(NoOptions{}, spec, inputs); };
+  return entry;
+}
+
+/// Routes that name the library's router.
+std::unique_ptr<Router> make_named(const NoOptions&, const RouteSpec& spec, const RouterInputs& inputs) {
+  return make_saved(spec.argument, spec, inputs);
+}
+
+/// Whatever the kind of the router reads.
+RouteEntry learned_route() {
+  RouteEntry entry{"learned", "NAME,key=value,...", "a router that 'prepare' trained; its bare name does too",
+                   nullptr, nullptr, nullptr};
+  entry.describe = [](const auto& show) { show(OptionSet()); };
+  entry.check = [](const RouteSpec& spec) { check_argument(spec, "NAME"); };
+  entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) {
+    check_argument(spec, "NAME");
+    return make_saved(spec.argument, spec, inputs);
+  };
+  return entry;
 }
 
 }  // namespace
 
-std::unique_ptr<Router> router_of(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
-  if (saved.kind == "pemt" || saved.kind == "attempt") {  // they have their sources with them
-    QUIVER_CHECK(inputs.model, usage, "--route " + spec.text, "it needs the base model, and none is given");
-    check_route(spec, {});
-    if (saved.kind == "pemt") return std::make_unique<PemtRouter>(*inputs.model, read_pemt(saved, *inputs.model));
-    return std::make_unique<AttemptRouter>(*inputs.model, read_attempt(saved, *inputs.model));
-  }
-  QUIVER_CHECK(saved.experts == inputs.bank->names(), mismatch, "router " + saved.name,
+void check_experts(const SavedRouter& saved, const RouterInputs& inputs) {
+  const auto& names = inputs.bank->names();
+  QUIVER_CHECK(saved.experts == names, mismatch, saved.where(),
                "it was trained over {} experts, the route has {}; choose them with --experts", saved.experts.size(),
-               inputs.bank->size());
-  if (saved.kind == "gates") return gates_router(saved, spec, inputs);
-  if (saved.kind == "weights") return weights_router(saved, spec, inputs);
-  if (saved.kind == "xlora") return xlora_router(saved, spec, inputs);
-  if (saved.kind == "moa") return moa_router(saved, spec, inputs);
-  if (saved.kind == "fusion") return fusion_router(saved, spec, inputs);
-  fail(ErrorCode::unsupported, "router " + saved.name,
-       "kind '{}', this program applies gates, weights, xlora, moa, fusion, attempt and pemt", saved.kind);
+               names.size());
+  if (saved.identities.empty() || inputs.identities.empty()) return;  // trained just now, or not of a library
+  for (std::size_t e = 0; e < names.size(); ++e) {
+    QUIVER_CHECK(saved.identities.at(e) == inputs.identities.at(e), mismatch, saved.where(),
+                 "it was trained over expert '{}', which has changed; train it again", names[e]);
+  }
+}
+
+std::unique_ptr<Router> router_of(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  std::vector<std::string> kinds;
+  for (const auto& kind : kKinds) {
+    kinds.emplace_back(kind.name);
+    if (saved.kind != kind.name) continue;
+    if (kind.over_experts) check_experts(saved, inputs);
+    return kind.make(saved, spec, inputs);
+  }
+  fail(ErrorCode::unsupported, saved.where(), "kind '{}', this program applies {}", saved.kind, join(kinds, ", "));
 }
 
 std::unique_ptr<Router> make_saved(const std::string& name, const RouteSpec& spec, const RouterInputs& inputs) {
-  QUIVER_CHECK(inputs.library, usage, "--route " + spec.text,
-               "trained routers are kept in a library; give --library DIR");
-  const auto saved = read_router(*inputs.library, name);
-  if (saved.kind != "poly") return router_of(saved, spec, inputs);
-  auto poly = spec;
-  poly.name = "poly";
-  poly.argument = name;
-  return skill_routes().front().make(poly, inputs);
+  QUIVER_CHECK(inputs.library, usage, spec.where(), "trained routers are kept in a library; give --library DIR");
+  return router_of(read_router(*inputs.library, name), spec, inputs);
+}
+
+std::vector<RouteEntry> learned_routes() {
+  return {
+      route("moa", "", "once per prompt, by a classifier of domains before each layer", MoaOptions{},
+            make_by_name<MoaOptions>)
+          .with_version(2),
+      route("pemt", "NAME", "a target task over source experts, gated by the prompt", NoOptions{}, make_named),
+      route("attempt", "NAME", "a prompt that each text's words mix from those of source tasks", NoOptions{},
+            make_named),
+      route("fusion", "NAME", "at each site, experts by a trained attention of the token's state", NoOptions{},
+            make_named),
+      trained("gates", "per token and site, by trained gates", describe_route<GatesOptions>),
+      trained("molora", "gates of two experts a token", describe_route<GatesOptions>),
+      trained("rkhs", "gates that meet the token's state in a space of their own", describe_route<GatesOptions>),
+      trained("product-keys", "gates of two halves, for a square number of experts", describe_route<GatesOptions>),
+      trained("weights", "trained weights of the experts, by layer, site or for all", describe_route<WeightsOptions>),
+      trained("soup", "the same, as shares that add up to 1", describe_route<WeightsOptions>),
+      trained("xlora", "per token and site, by a network on the base model's final states",
+              describe_route<XLoraOptions>),
+      learned_route(),
+  };
 }
 
 }  // namespace quiver::routing

@@ -28,76 +28,47 @@ std::size_t place_of(const std::string& what, const std::string& name, const std
   return static_cast<std::size_t>(found - names.begin());
 }
 
-/// Reads the options; what is missing or of another type is an Error{format}.
-class Reader {
- public:
-  Reader(const SavedRouter& saved) : saved_(saved), where_("router " + saved.name) {}
-
-  SkillSet set() const {
-    SkillSet out;
-    try {
-      out = options(saved_.options);
-    } catch (const json::exception& error) {
-      fail(ErrorCode::format, where_, "its options do not read: {}", error.what());
-    }
-    QUIVER_CHECK(out.options.skills >= 1 && out.options.splits >= 1 && out.lora.rank >= 1 && !out.sites.empty(), format,
-                 where_, "{} skills, {} splits, rank {}, {} sites, expected at least 1 of each", out.options.skills,
-                 out.options.splits, out.lora.rank, out.sites.size());
-    read_tensors(out);
-    return out;
-  }
-
- private:
-  static SkillSet options(const json& o) {
-    SkillSet out;
-    out.options.skills = o.at("skills");
-    out.options.splits = o.at("splits");
-    out.options.granularity = granularity_of_name(o.at("granularity"));
-    out.options.normalisation = normalisation_of_name(o.at("normalisation"));
-    out.options.shared_skill = o.at("shared_skill");
-    out.options.epsilon = o.at("epsilon");
-    out.tasks = o.at("tasks");
-    const auto& lora = o.at("lora");
+SkillSet options_of(const SavedRouter& saved) {
+  SkillSet out;
+  out.options.skills = saved.option<std::int64_t>("skills");
+  out.options.splits = saved.option<std::int64_t>("splits");
+  out.options.granularity = granularity_of_name(saved.option<std::string>("granularity"));
+  out.options.normalisation = normalisation_of_name(saved.option<std::string>("normalisation"));
+  out.options.shared_skill = saved.option<bool>("shared_skill");
+  out.options.epsilon = saved.option<double>("epsilon");
+  out.tasks = saved.option<std::vector<std::string>>("tasks");
+  try {
+    const auto lora = saved.option<json>("lora");
     out.lora.rank = lora.at("rank");
     out.lora.alpha = lora.at("alpha");
     out.lora.rank_stabilised = lora.at("rank_stabilised");
     out.lora.targets = lora.at("targets");
-    for (const auto& site : o.at("sites")) out.sites.push_back({site.at(0), 0, 0, site.at(1)});
-    return out;
+    for (const auto& site : saved.option<json>("sites")) out.sites.push_back({site.at(0), 0, 0, site.at(1)});
+  } catch (const json::exception& error) {
+    fail(ErrorCode::format, saved.where(), "its options do not read: {}", error.what());
   }
+  QUIVER_CHECK(out.options.skills >= 1 && out.options.splits >= 1 && out.lora.rank >= 1 && !out.sites.empty(), format,
+               saved.where(), "{} skills, {} splits, rank {}, {} sites, expected at least 1 of each",
+               out.options.skills, out.options.splits, out.lora.rank, out.sites.size());
+  return out;
+}
 
-  at::Tensor tensor(const std::string& name, at::IntArrayRef leading) const {
-    const auto found = saved_.tensors.find(name);
-    QUIVER_CHECK(found != saved_.tensors.end(), format, where_, "it has no tensor '{}'", name);
-    const auto& value = found->second;
-    QUIVER_CHECK(value.dim() == 4 && value.sizes().slice(0, leading.size()) == leading, format, where_,
-                 "'{}' does not fit its options", name);
-    return value.to(at::kFloat);
+void read_tensors(const SavedRouter& saved, SkillSet& set) {
+  const auto& o = set.options;
+  set.logits = saved.tensor("logits", {static_cast<std::int64_t>(set.tasks.size()), -1, o.splits, o.skills});
+  std::vector<at::Tensor> flat;
+  for (auto& site : set.sites) {
+    QUIVER_CHECK(site.selector >= 0 && site.selector < set.logits.size(1), format, saved.where(),
+                 "'{}' goes by selector {} of {}", site.name, site.selector, set.logits.size(1));
+    const auto a = saved.tensor(site.name + ".lora_A", {o.splits, o.skills, set.lora.rank, -1});
+    const auto b = saved.tensor(site.name + ".lora_B", {o.splits, o.skills, -1, set.lora.rank});
+    site.in = a.size(3) * o.splits;
+    site.out = b.size(2) * o.splits;
+    flat.push_back(a.reshape({-1}));
+    flat.push_back(b.reshape({-1}));
   }
-
-  void read_tensors(SkillSet& set) const {
-    const auto& o = set.options;
-    set.logits = tensor("logits", {static_cast<std::int64_t>(set.tasks.size())});
-    QUIVER_CHECK(set.logits.size(2) == o.splits && set.logits.size(3) == o.skills, format, where_,
-                 "'logits' does not fit its options");
-    std::vector<at::Tensor> flat;
-    for (auto& site : set.sites) {
-      QUIVER_CHECK(site.selector >= 0 && site.selector < set.logits.size(1), format, where_,
-                   "'{}' goes by selector {} of {}", site.name, site.selector, set.logits.size(1));
-      const auto a = tensor(site.name + ".lora_A", {o.splits, o.skills, set.lora.rank});
-      const auto b = tensor(site.name + ".lora_B", {o.splits, o.skills});
-      QUIVER_CHECK(b.size(3) == set.lora.rank, format, where_, "'{}.lora_B' does not fit its options", site.name);
-      site.in = a.size(3) * o.splits;
-      site.out = b.size(2) * o.splits;
-      flat.push_back(a.reshape({-1}));
-      flat.push_back(b.reshape({-1}));
-    }
-    set.factors = at::cat(flat);
-  }
-
-  const SavedRouter& saved_;
-  std::string where_;
-};
+  set.factors = at::cat(flat);
+}
 
 }  // namespace
 
@@ -144,10 +115,15 @@ SavedRouter to_saved_router(const SkillSet& set, const std::string& name, const 
   return out;
 }
 
+SkillSet skills_of(const SavedRouter& saved) {
+  QUIVER_CHECK(saved.kind == "poly", usage, saved.where(), "it is of kind '{}', expected poly", saved.kind);
+  auto out = options_of(saved);
+  read_tensors(saved, out);
+  return out;
+}
+
 SkillSet read_skills(const library::Library& library, const std::string& name) {
-  const auto saved = read_router(library, name);
-  QUIVER_CHECK(saved.kind == "poly", usage, "router " + name, "it is of kind '{}', expected poly", saved.kind);
-  return Reader(saved).set();
+  return skills_of(read_router(library, name));
 }
 
 }  // namespace quiver::routing

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // poly: each row under its task's composition of skills (skills.h).
+#include <algorithm>
 #include <map>
 #include <mutex>
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/routing/learned/learned_routes.h"
 #include "quiver/routing/learned/skills.h"
 #include "quiver/routing/route_entry.h"
 
@@ -76,24 +78,65 @@ class SkillRouter : public Router {
   mutable std::map<std::string, adapter::Adapter> cache_;
 };
 
-std::unique_ptr<Router> make_poly(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options({"name", "task"});
-  QUIVER_CHECK(inputs.library, usage, "--route " + spec.text, "it needs skills kept in a library; give --library DIR");
-  const auto name = spec.argument.empty() ? spec.find("name").value_or("poly") : spec.argument;
-  auto set = read_skills(*inputs.library, name);
-  const auto task = spec.find("task").value_or("");
-  QUIVER_CHECK(task.empty() || task == kMean || set.task_number(task), usage, "--route " + spec.text,
-               "router '{}' was not trained on task '{}'{}", name, task, suggestion(task, set.tasks));
-  return std::make_unique<SkillRouter>(std::move(set), *inputs.bank, task);
+struct PolyOptions {
+  std::string task;
+};
+void describe(PolyOptions& o, OptionSet& set) {
+  set.text("task", o.task, "the task that every row is served as; mean: the skills' mean").shown_default("each row's");
+}
+
+/// The route `poly` may also name its router by an option.
+struct NamedPoly {
+  std::string name = "poly";
+  PolyOptions options;
+};
+void describe(NamedPoly& o, OptionSet& set) {
+  set.text("name", o.name, "of the router");
+  describe(o.options, set);
+}
+
+std::unique_ptr<Router> router_of_set(SkillSet set, const PolyOptions& o, const std::string& name,
+                                      const RouteSpec& spec, const RouterInputs& inputs) {
+  QUIVER_CHECK(o.task.empty() || o.task == kMean || set.task_number(o.task), usage, spec.where(),
+               "router '{}' was not trained on task '{}'{}", name, o.task, suggestion(o.task, set.tasks));
+  return std::make_unique<SkillRouter>(std::move(set), *inputs.bank, o.task);
+}
+
+NamedPoly options_of(const RouteSpec& spec) {
+  auto out = read_options(spec, NamedPoly{});
+  if (spec.argument.empty()) return out;
+  const bool named = std::any_of(spec.options.begin(), spec.options.end(), [](const auto& o) { return o.first == "name"; });
+  QUIVER_CHECK(!named, usage, spec.where(), "the router is named twice");
+  out.name = spec.argument;
+  return out;
+}
+
+RouteEntry poly_route() {
+  RouteEntry entry{"poly", "NAME",
+                   "per row, its task's composition of trained skills (train --method poly); the skills' mean for other "
+                   "tasks",
+                   nullptr, nullptr, nullptr};
+  entry.describe = [](const auto& show) {
+    NamedPoly options;
+    OptionSet set;
+    describe(options, set);
+    show(set);
+  };
+  entry.check = [](const RouteSpec& spec) { options_of(spec); };
+  entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) {
+    const auto options = options_of(spec);
+    QUIVER_CHECK(inputs.library, usage, spec.where(), "it needs skills kept in a library; give --library DIR");
+    return router_of_set(read_skills(*inputs.library, options.name), options.options, options.name, spec, inputs);
+  };
+  return entry;
 }
 
 }  // namespace
 
-std::vector<RouteEntry> skill_routes() {
-  return {
-      {{"poly", ":NAME or :name=NAME,task=TASK|mean",
-        "per row, its task's composition of trained skills (train --method poly); the skills' mean for other tasks"},
-       make_poly}};
+std::unique_ptr<Router> router_of_skills(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
+  return router_of_set(skills_of(saved), read_options(spec, PolyOptions{}), saved.name, spec, inputs);
 }
+
+std::vector<RouteEntry> skill_routes() { return {poly_route()}; }
 
 }  // namespace quiver::routing

@@ -82,8 +82,9 @@ adapter::Adapter fold(const SkillSet& set, const std::string& task);
 adapter::Adapter mean_skill(const SkillSet& set);
 
 SavedRouter to_saved_router(const SkillSet& set, const std::string& name, const nlohmann::json& training);
-/// Throws Error{usage} where the library's router is of another kind, Error{format} where its tensors do not fit
-/// together.
+/// Throws Error{usage} where the router is of another kind, Error{format} where its tensors do not fit together.
+SkillSet skills_of(const SavedRouter& saved);
+/// Those of the library's router of that name.
 SkillSet read_skills(const library::Library& library, const std::string& name);
 
 }  // namespace quiver::routing

@@ -20,7 +20,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/model/load.h"
-#include "quiver/routing/route_entry.h"
+#include "quiver/routing/router_table.h"
 #include "quiver/tensor_io/safetensors.h"
 
 namespace quiver::routing {
@@ -360,10 +360,9 @@ TEST_F(TinySkills, TheRouteServesEachRowItsOwnTask) {
   RouterInputs inputs;
   inputs.bank = std::make_shared<adapter::Bank>(model_);
   inputs.library = std::make_shared<const library::Library>(library());
-  const auto make = skill_routes()[0].make;
   const c10::AutoGradMode no_gradient(false);
   const std::vector<std::int32_t> ids{5, 9, 33, 7}, other{8, 8, 3};
-  const auto router = make(parse_route("poly"), inputs);
+  const auto router = make_router(parse_route("poly"), inputs);
   const auto batch = model::pack({{ids, nullptr, true}, {other, nullptr, true}, {ids, nullptr, true}});
   const auto source = bind_once(*router, batch, {{"t1", ids}, {"t0", other}, {"new", ids}});
   const auto out = model_.logits(model_.forward(batch, source.get()));
@@ -372,12 +371,12 @@ TEST_F(TinySkills, TheRouteServesEachRowItsOwnTask) {
   EXPECT_LT(distance(out.slice(0, 7, 11), logits_of(ids, mean_skill(set))), 2e-5);
   EXPECT_GT(distance(out.slice(0, 0, 4), out.slice(0, 7, 11)), 1e-2)
       << "the tasks must differ for this to say anything";
-  const auto forced = make(parse_route("poly:name=poly,task=t0"), inputs);
+  const auto forced = make_router(parse_route("poly:name=poly,task=t0"), inputs);
   const auto one = model::pack({{ids, nullptr, true}});
   const auto bound = bind_once(*forced, one, {{"t1", ids}});
   EXPECT_LT(distance(model_.logits(model_.forward(one, bound.get())), logits_of(ids, fold(set, "t0"))), 2e-5);
-  EXPECT_THROW(make(parse_route("poly:task=t9,name=poly"), inputs), Error);
-  EXPECT_THROW(make(parse_route("poly:gone"), inputs), Error);
+  EXPECT_THROW(make_router(parse_route("poly:task=t9,name=poly"), inputs), Error);
+  EXPECT_THROW(make_router(parse_route("poly:gone"), inputs), Error);
 }
 
 }  // namespace

@@ -34,6 +34,13 @@ class PlaceSource : public model::ExpertSource {
 
 }  // namespace
 
+void describe(PlaceWeights& o, OptionSet& set) {
+  set.choice("granularity", o.granularity,
+             {{"model", Granularity::model}, {"layer", Granularity::layer}, {"site", Granularity::site}},
+             "what has weights of its own")
+      .flag("softmax", o.softmax, "weights are a softmax over the experts");
+}
+
 std::int64_t places(const std::vector<model::Site>& sites, Granularity granularity) {
   if (granularity == Granularity::model) return 1;
   if (granularity == Granularity::site) return static_cast<std::int64_t>(sites.size());

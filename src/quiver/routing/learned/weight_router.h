@@ -3,6 +3,7 @@
 // poly_router_dir), learned compositions per layer (LoRA soups, arXiv 2410.13025).
 #pragma once
 
+#include "quiver/base/options.h"
 #include "quiver/routing/router.h"
 
 namespace quiver::routing {
@@ -14,6 +15,9 @@ struct PlaceWeights {
   bool softmax = false;  ///< weights are softmax(values) over the experts; else the values as they are
   at::Tensor values;     ///< float32 [places, E]; may require a gradient
 };
+
+/// granularity, softmax.
+void describe(PlaceWeights& options, OptionSet& set);
 
 /// Places of a model at this granularity.
 std::int64_t places(const std::vector<model::Site>& sites, Granularity granularity);

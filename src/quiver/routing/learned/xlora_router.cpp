@@ -9,6 +9,7 @@
 #include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
+#include "quiver/routing/described.h"
 #include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
@@ -43,7 +44,13 @@ struct FirstPass {
 
 }  // namespace
 
-XLoraRouter::XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, XLoraNetwork network)
+void describe(XLoraNetwork& o, OptionSet& set) {
+  describe_count(set, "top_k", o.top_k, "experts of a token and site; the others' weights become 0");
+  describe_temperature(set, o.temperature, "of the softmax");
+}
+
+XLoraRouter::XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model,
+                         XLoraNetwork network)
     : bank_(std::move(bank)), model_(model), network_(std::move(network)) {
   bank_->require({"route xlora", adapter::kAtSites});
   for (std::size_t s = 0; s < model.sites().size(); ++s)

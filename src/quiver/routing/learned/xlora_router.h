@@ -3,6 +3,7 @@
 // state; a small network turns it into weights of the experts at every site, for the second pass.
 #pragma once
 
+#include "quiver/base/options.h"
 #include "quiver/routing/router.h"
 
 namespace quiver::routing {
@@ -16,6 +17,9 @@ struct XLoraNetwork {
   std::int64_t top_k = 0;    ///< the largest weights are kept as they are, the others become 0; 0: all
   double scaling = 1.0;      ///< of all weights (PEFT's global_scaling_weight)
 };
+
+/// top_k, temperature: what a route may say of a trained network.
+void describe(XLoraNetwork& options, OptionSet& set);
 
 class XLoraRouter : public Router {
  public:

@@ -12,6 +12,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "quiver/base/error.h"
+#include "quiver/routing/described.h"
 
 namespace quiver::routing {
 namespace {
@@ -38,7 +39,7 @@ at::Tensor attempt_prompt(const Attempt& a, const at::Tensor& embedding, std::sp
 }
 
 SavedRouter save_attempt(const std::string& name, const Attempt& a) {
-  SavedRouter out{name, "attempt", {}, {{"temperature", a.temperature}}, nullptr, {}};
+  SavedRouter out{name, "attempt", {}, {{"temperature", a.temperature}}, nullptr, {}, {}};
   out.tensors = {{kSources, a.sources}, {kPrompt, a.prompt},          {kDown, a.down},
                  {kUp, a.up},           {kNormWeight, a.norm_weight}, {kNormBias, a.norm_bias}};
   for (auto& [key, tensor] : out.tensors) tensor = tensor.detach().to(at::kFloat).contiguous();
@@ -46,26 +47,19 @@ SavedRouter save_attempt(const std::string& name, const Attempt& a) {
 }
 
 Attempt read_attempt(const SavedRouter& saved, const model::Model& model) {
-  const auto where = "router " + saved.name;
-  const auto take = [&](const char* key, std::int64_t dims) {
-    const auto found = saved.tensors.find(key);
-    QUIVER_CHECK(found != saved.tensors.end() && found->second.dim() == dims, format, where,
-                 "tensor '{}' is missing, or has not {} dimensions", key, dims);
-    return found->second.to(at::kFloat);
-  };
-  Attempt out{take(kSources, 3), take(kPrompt, 2),     take(kDown, 2),
-              take(kUp, 2),      take(kNormWeight, 1), take(kNormBias, 1)};
-  const auto width = out.prompt.size(1);
-  QUIVER_CHECK(out.sources.size(1) == out.prompt.size(0) && out.sources.size(2) == width && out.down.size(1) == width &&
-                   out.up.size(0) == width && out.up.size(1) == out.down.size(0) && out.norm_weight.size(0) == width &&
-                   out.norm_bias.size(0) == width,
-               format, where, "its tensors do not fit each other");
-  QUIVER_CHECK(width == model.config().hidden, mismatch, where, "its prompts are {} wide, the base model is {}", width,
-               model.config().hidden);
-  const auto temperature = saved.options.value("temperature", nlohmann::json());
-  QUIVER_CHECK(temperature.is_number() && temperature.get<double>() > 0, format, where, "'temperature' is {}",
-               temperature.dump().substr(0, 80));
-  out.temperature = temperature.get<double>();
+  Attempt out;
+  OptionSet set;
+  describe_temperature(set, out.temperature, "of the attention");
+  saved.read_options(set);
+  out.prompt = saved.tensor(kPrompt, {-1, -1});
+  const auto length = out.prompt.size(0), width = out.prompt.size(1);
+  QUIVER_CHECK(width == model.config().hidden, mismatch, saved.where(), "its prompts are {} wide, the base model is {}",
+               width, model.config().hidden);
+  out.sources = saved.tensor(kSources, {-1, length, width});
+  out.down = saved.tensor(kDown, {-1, width});
+  out.up = saved.tensor(kUp, {width, out.down.size(0)});
+  out.norm_weight = saved.tensor(kNormWeight, {width});
+  out.norm_bias = saved.tensor(kNormBias, {width});
   return out;
 }
 

@@ -2,6 +2,7 @@
 #include "quiver/routing/prompts/saved_pemt.h"
 
 #include "quiver/base/error.h"
+#include "quiver/routing/described.h"
 
 namespace quiver::routing {
 namespace {
@@ -30,44 +31,57 @@ class Writer {
   Tensors& out_;
 };
 
+/// Options of the whole, all but the lists and bottlenecks.
+void describe(PemtOptions& o, OptionSet& set) {
+  set.choice("gate", o.gate,
+             {{"prompt-mean", PemtOptions::Gate::prompt_mean}, {"correlation", PemtOptions::Gate::correlation}},
+             "what the gates go by");
+  describe_temperature(set, o.temperature, "of the gates");
+  set.flag("live", o.live, "the prompt attends to the sources' at every pass")
+      .flag("mask_prompt", o.mask_prompt, "sparsity counts tokens of text alone");
+}
+
 class Reader {
  public:
-  Reader(const SavedRouter& saved) : saved_(saved) {}
+  explicit Reader(const SavedRouter& saved) : saved_(saved) {}
 
-  at::Tensor find(const std::string& name) const {
-    const auto found = saved_.tensors.find(name);
-    return found == saved_.tensors.end() ? at::Tensor() : found->second.to(at::kFloat);
-  }
-  at::Tensor take(const std::string& name) const {
-    auto out = find(name);
-    QUIVER_CHECK(out.defined(), format, "router " + saved_.name, "tensor '{}' is missing", name);
-    return out;
-  }
-  std::optional<ops::Bottleneck> bottleneck(const std::string& site, const char* what, const std::string& number,
+  std::optional<ops::Bottleneck> bottleneck(const model::Site& site, const char* what, const std::string& number,
                                             const char* option, bool after) const {
-    if (!find(site + what + "down.weight" + number).defined()) return std::nullopt;
+    const auto name = site.name + what;
+    if (!saved_.has(name + "down.weight" + number)) return std::nullopt;
+    const auto in = after ? site.out : site.in;
     ops::Bottleneck out;
-    out.down = take(site + what + "down.weight" + number);
-    out.down_bias = find(site + what + "down.bias" + number);
-    out.up = take(site + what + "up.weight" + number);
-    out.up_bias = find(site + what + "up.bias" + number);
-    const auto options = saved_.options.value(option, json::object());
-    const auto kind = number_of(options, "nonlinearity", 0);
-    QUIVER_CHECK(kind >= 0 && kind <= static_cast<int>(ops::Nonlinearity::tanh), format, "router " + saved_.name,
-                 "nonlinearity {}", kind);
-    out.nonlinearity = static_cast<ops::Nonlinearity>(static_cast<int>(kind));
-    out.scale = number_of(options, "scale", 1.0);
+    out.down = saved_.tensor(name + "down.weight" + number, {-1, in});
+    out.down_bias = saved_.find(name + "down.bias" + number, {out.down.size(0)});
+    out.up = saved_.tensor(name + "up.weight" + number, {site.out, out.down.size(0)});
+    out.up_bias = saved_.find(name + "up.bias" + number, {site.out});
+    read_bottleneck(option, out);
     out.reads = after ? ops::Reads::output : ops::Reads::input;
     return out;
   }
-  double number_of(const json& object, const char* key, double fallback) const {
-    const auto value = object.is_object() ? object.value(key, json()) : json();
-    return value.is_number() ? value.get<double>() : fallback;
-  }
 
  private:
+  void read_bottleneck(const char* option, ops::Bottleneck& out) const {
+    SavedRouter part{saved_.name, saved_.kind, {}, saved_.option<json>(option), nullptr, {}, {}};
+    int kind = 0;
+    OptionSet set;
+    set.number("scale", out.scale, any_number(), "of the output")
+        .integer("nonlinearity", kind, between(0, static_cast<double>(ops::Nonlinearity::tanh)), "between the maps");
+    part.read_options(set);
+    out.nonlinearity = static_cast<ops::Nonlinearity>(kind);
+  }
+
   const SavedRouter& saved_;
 };
+
+/// All but the lists and the bottlenecks.
+void read_options_of(const SavedRouter& saved, PemtOptions& out) {
+  SavedRouter described{saved.name, saved.kind, {}, saved.options, nullptr, {}, {}};
+  for (const auto* key : {"sources", "scales", "bottleneck", "source_bottleneck"}) described.options.erase(key);
+  OptionSet set;
+  describe(out, set);
+  described.read_options(set);
+}
 
 }  // namespace
 
@@ -112,56 +126,57 @@ SavedRouter save_pemt(const std::string& name, const model::Model& model, const 
   return out;
 }
 
-Pemt read_pemt(const SavedRouter& saved, const model::Model& model) {
-  const auto where = "router " + saved.name;
-  const auto names = saved.options.is_object() ? saved.options.value("sources", json()) : json();
-  QUIVER_CHECK(names.is_array() && !names.empty(), format, where, "'sources' is no list of names");
-  const auto scales = saved.options.value("scales", json::array());
-  QUIVER_CHECK(scales.is_array() && scales.size() == names.size(), format, where, "'scales' has not one per source");
+namespace {
+
+adapter::Adapter source_of(const SavedRouter& saved, const model::Model& model, std::size_t k, double scale) {
   const Reader reader(saved);
+  const auto suffix = "." + std::to_string(k);
+  adapter::Adapter source;
+  for (const auto& site : model.sites()) {
+    const auto a = site.name + ".lora_A" + suffix, b = site.name + ".lora_B" + suffix;
+    if (saved.has(a)) {
+      const auto down = saved.tensor(a, {-1, site.in});
+      source.sites[site.name] = {down, saved.tensor(b, {site.out, down.size(0)}), scale};
+    }
+    if (auto own = reader.bottleneck(site, ".source.", suffix, "source_bottleneck", false))
+      source.extras[site.name].bottleneck = std::move(own);
+  }
+  return source;
+}
+
+}  // namespace
+
+Pemt read_pemt(const SavedRouter& saved, const model::Model& model) {
+  const auto names = saved.option<std::vector<std::string>>("sources");
+  const auto scales = saved.option<std::vector<double>>("scales");
+  QUIVER_CHECK(!names.empty() && scales.size() == names.size(), format, saved.where(), "{} sources and {} scales",
+               names.size(), scales.size());
   Pemt out;
-  const auto gate = reader.number_of(saved.options, "gate", 0);
-  QUIVER_CHECK(gate == 0 || gate == 1, format, where, "gate {}, expected 0 or 1", gate);
-  out.options.gate = static_cast<PemtOptions::Gate>(static_cast<int>(gate));
-  out.options.temperature = reader.number_of(saved.options, "temperature", 1.0);
-  out.options.live = saved.options.value("live", json(true)) == json(true);
-  out.options.mask_prompt = saved.options.value("mask_prompt", json(false)) == json(true);
+  read_options_of(saved, out.options);
+  const auto hidden = model.config().hidden;
   auto bank = std::make_shared<adapter::Bank>(model);
   for (std::size_t k = 0; k < names.size(); ++k) {
-    adapter::Adapter source;
-    const auto suffix = "." + std::to_string(k);
-    for (const auto& site : model.sites()) {
-      if (reader.find(site.name + ".lora_A" + suffix).defined())
-        source.sites[site.name] = {reader.take(site.name + ".lora_A" + suffix),
-                                   reader.take(site.name + ".lora_B" + suffix),
-                                   scales[k].is_number() ? scales[k].get<double>() : 1.0};
-      if (auto b = reader.bottleneck(site.name, ".source.", suffix, "source_bottleneck", false))
-        source.extras[site.name].bottleneck = std::move(b);
-    }
-    bank->add(names[k].is_string() ? names[k].get<std::string>() : std::to_string(k), source);
-    if (auto prompt = reader.find("source_prompts" + suffix); prompt.defined()) out.source_prompts.push_back(prompt);
+    bank->add(names[k], source_of(saved, model, k, scales[k]));
+    if (auto prompt = saved.find("source_prompts." + std::to_string(k), {-1, hidden}); prompt.defined())
+      out.source_prompts.push_back(prompt);
   }
   adapter::Adapter target;
   for (std::size_t s = 0; s < model.sites().size(); ++s) {
-    const auto& name = model.sites()[s].name;
-    const auto own = reader.find(name + ".gate");
-    if (!own.defined()) continue;
-    QUIVER_CHECK(own.dim() == 2 && own.size(1) == static_cast<std::int64_t>(names.size()), format, where,
-                 "'{}.gate' is not [inputs, {}]", name, names.size());
-    out.gates[static_cast<std::int64_t>(s)] = own;
-    auto b = reader.bottleneck(name, ".adapter.", "", "bottleneck", true);
-    QUIVER_CHECK(b, format, where, "'{}' has a gate but no adapter.down.weight", name);
-    target.extras[name].bottleneck = std::move(b);
+    const auto& site = model.sites()[s];
+    if (!saved.has(site.name + ".gate")) continue;
+    out.gates[static_cast<std::int64_t>(s)] =
+        saved.tensor(site.name + ".gate", {-1, static_cast<std::int64_t>(names.size())});
+    auto own = Reader(saved).bottleneck(site, ".adapter.", "", "bottleneck", true);
+    QUIVER_CHECK(own, format, saved.where(), "'{}' has a gate but no adapter.down.weight", site.name);
+    target.extras[site.name].bottleneck = std::move(own);
   }
-  QUIVER_CHECK(!out.gates.empty(), mismatch, where, "no gate belongs to a site of the base model");
+  QUIVER_CHECK(!out.gates.empty(), mismatch, saved.where(), "no gate belongs to a site of the base model");
   for (const auto& norm : model.norms()) {
-    if (auto weight = reader.find(norm.name + ".weight"); weight.defined()) target.norms[norm.name] = weight;
+    if (auto weight = saved.find(norm.name + ".weight", {hidden}); weight.defined()) target.norms[norm.name] = weight;
   }
   bank->add("target", target);
   out.bank = std::move(bank);
-  out.prompt = reader.take("prompt_embeddings");
-  QUIVER_CHECK(out.prompt.dim() == 2 && out.prompt.size(1) == model.config().hidden, mismatch, where,
-               "'prompt_embeddings' is not [tokens, {}]", model.config().hidden);
+  out.prompt = saved.tensor("prompt_embeddings", {-1, hidden});
   return out;
 }
 

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
@@ -28,10 +29,39 @@ at::Tensor uniform(std::int64_t out, std::int64_t in, Random& random) {
   return weight;
 }
 
-DomainClassifier start(const at::Tensor& features, std::int64_t experts, const DomainClassifierOptions& o) {
+at::Tensor standardised(const DomainClassifier& classifier, const at::Tensor& features) {
+  return (features.to(at::kFloat) - classifier.mean) / classifier.deviation;
+}
+
+/// float32 [N, E].
+at::Tensor of_standardised(const DomainClassifier& classifier, at::Tensor x) {
+  for (std::size_t i = 0; i < classifier.weights.size(); ++i) {
+    if (i > 0) x = at::relu(x);
+    x = at::linear(x, classifier.weights[i], classifier.biases[i]);
+  }
+  return x.log_softmax(1);
+}
+
+/// True for features that the rows do not tell apart: as scikit-learn's StandardScaler has it, and where they differ by
+/// less than the rounding of a float32 pass.
+at::Tensor constant_features(const at::Tensor& wide, const at::Tensor& mean, const at::Tensor& variance) {
+  constexpr double kEpsilon = std::numeric_limits<double>::epsilon(), kPass = 1.0 / (1 << 20);
+  const auto rows = static_cast<double>(wide.size(0));
+  const auto bound = variance * (rows * kEpsilon) + (mean * (rows * kEpsilon)).square();
+  return variance.le(bound).logical_or(variance.le((mean * kPass).square()));
+}
+
+/// Means and deviations in float64. A constant feature's deviation is 1; its states in `scaled`, which become the
+/// standardised features, and its weights are 0, so that it says nothing in use either, whatever a prompt's is.
+DomainClassifier start(const at::Tensor& features, std::int64_t experts, const DomainClassifierOptions& o,
+                       at::Tensor& scaled) {
   DomainClassifier out;
-  out.mean = features.mean(0);
-  out.deviation = (features - out.mean).square().mean(0).sqrt().clamp_min(1e-6);
+  const auto wide = features.to(at::kDouble);
+  const auto mean = wide.mean(0), variance = (wide - mean).square().mean(0);
+  const auto constant = constant_features(wide, mean, variance);
+  out.mean = mean.to(at::kFloat);
+  out.deviation = variance.sqrt().masked_fill(constant, 1.0).to(at::kFloat);
+  scaled = standardised(out, features).masked_fill(constant, 0.0);
   Random random(o.seed);
   auto in = features.size(1);
   if (o.depth == 2) {
@@ -41,6 +71,7 @@ DomainClassifier start(const at::Tensor& features, std::int64_t experts, const D
   }
   out.weights.push_back(o.depth == 2 ? uniform(experts, in, random) : at::zeros({experts, in}, at::kFloat));
   out.biases.push_back(at::zeros({experts}, at::kFloat));
+  out.weights[0].masked_fill_(constant, 0.0);
   return out;
 }
 
@@ -59,13 +90,15 @@ struct Moments {
 
 }  // namespace
 
+void describe(DomainClassifierOptions& o, OptionSet& set) {
+  set.integer("depth", o.depth, between(1, 2), "linear maps")
+      .integer("width", o.width, at_least(1), "of the hidden layer, where depth=2")
+      .number("weight_decay", o.weight_decay, at_least(0), "times half the squared weights")
+      .integer("steps", o.steps, at_least(1), "of fitting, over all rows at once");
+}
+
 at::Tensor log_probabilities(const DomainClassifier& classifier, const at::Tensor& features) {
-  auto x = (features.to(at::kFloat) - classifier.mean) / classifier.deviation;
-  for (std::size_t i = 0; i < classifier.weights.size(); ++i) {
-    if (i > 0) x = at::relu(x);
-    x = at::linear(x, classifier.weights[i], classifier.biases[i]);
-  }
-  return x.log_softmax(1);
+  return of_standardised(classifier, standardised(classifier, features));
 }
 
 DomainClassifier fit_domain_classifier(const at::Tensor& features, const at::Tensor& labels, std::int64_t experts,
@@ -74,7 +107,8 @@ DomainClassifier fit_domain_classifier(const at::Tensor& features, const at::Ten
   QUIVER_CHECK(o.width >= 1 && o.steps >= 1 && o.weight_decay >= 0, usage, "router",
                "width {}, steps {} and weight decay {}, expected at least 1, 1 and 0", o.width, o.steps,
                o.weight_decay);
-  auto out = start(features, experts, o);
+  at::Tensor scaled;
+  auto out = start(features, experts, o, scaled);
   const auto counts = at::bincount(labels, {}, experts).to(at::kFloat);
   const auto weights = at::index_select(1.0 / counts.clamp_min(1.0), 0, labels);
   const auto shares = weights / weights.sum();
@@ -86,7 +120,7 @@ DomainClassifier fit_domain_classifier(const at::Tensor& features, const at::Ten
   for (const auto& p : parameters) moments.push_back({at::zeros_like(p), at::zeros_like(p)});
   for (std::int64_t step = 0; step < o.steps; ++step) {
     const c10::AutoGradMode gradients(true);
-    auto loss = -(log_probabilities(out, features).gather(1, labels.unsqueeze(1)).squeeze(1) * shares).sum();
+    auto loss = -(of_standardised(out, scaled).gather(1, labels.unsqueeze(1)).squeeze(1) * shares).sum();
     for (const auto& w : out.weights) loss = loss + w.square().sum() * (0.5 * o.weight_decay);
     loss.backward();
     const c10::AutoGradMode no_gradient(false);

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "quiver/base/options.h"
+
 namespace quiver::routing {
 
 struct DomainClassifier {
@@ -24,6 +26,9 @@ struct DomainClassifierOptions {
   double learning_rate = 0.02;
   std::uint64_t seed = 0;  ///< of a hidden layer's start; without one the start is zero
 };
+
+/// depth, width, weight_decay, steps.
+void describe(DomainClassifierOptions& options, OptionSet& set);
 
 /// float32 [N, E] for features [N, F].
 at::Tensor log_probabilities(const DomainClassifier& classifier, const at::Tensor& features);

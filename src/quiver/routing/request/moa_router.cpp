@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "quiver/base/error.h"
+#include "quiver/routing/described.h"
 #include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
@@ -143,6 +144,23 @@ std::int64_t likeliest(const at::Tensor& log_probabilities, double abstain) {
 }
 
 }  // namespace
+
+void describe(MoaShape& o, OptionSet& set) {
+  set.choice("places", o.places,
+             {{"layer", MoaPlaces::layer}, {"site", MoaPlaces::site}, {"once", MoaPlaces::once}},
+             "what has a classifier: each layer, each input of linear maps, or the middle layer for all")
+      .choice("pooling", o.pooling, {{"last", Pooling::last}, {"mean", Pooling::mean}, {"first", Pooling::first}},
+              "which token's state a prompt's is")
+      .choice("forcing", o.forced, {{"base", false}, {"expert", true}}, "what prompts run under");
+}
+
+void describe(MoaOptions& o, OptionSet& set) {
+  set.choice("vote", o.vote,
+             {{"own", Vote::own}, {"first", Vote::first}, {"majority", Vote::majority}, {"sum", Vote::sum}},
+             "whose choice counts")
+      .number("abstain", o.abstain, between(0, 1), "a choice of less probability is the base model's; 0: never");
+  describe_combine(set, o.combine);
+}
 
 PlaceStates moa_features(const model::Model& model, const std::shared_ptr<const adapter::Bank>& bank,
                          const MoaShape& shape, const std::vector<std::vector<std::int32_t>>& prompts,

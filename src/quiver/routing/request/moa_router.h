@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 
+#include "quiver/base/options.h"
 #include "quiver/routing/request/domain_classifier.h"
 #include "quiver/routing/router.h"
 
@@ -39,6 +40,8 @@ struct MoaShape {
   bool forced = false;  ///< prompts run under experts, the right ones in fitting and those chosen in use
 };
 
+void describe(MoaShape& shape, OptionSet& set);
+
 /// A place by what it is known by: a layer's number, or the number of the first site that shares an input.
 using Classifiers = std::map<std::int64_t, DomainClassifier>;
 /// Pooled states of prompts, [N, F] by place.
@@ -55,6 +58,8 @@ struct MoaOptions {
   double abstain = 0.0;
   ops::Combine combine = ops::Combine::outputs;
 };
+
+void describe(MoaOptions& options, OptionSet& set);
 
 class MoaRouter : public Router {
  public:

@@ -25,11 +25,19 @@ namespace {
 
 constexpr double kShrinkage = 0.3;  // of the covariances between features
 constexpr std::int64_t kFolds = 5;
-constexpr double kLeastEdge = 1e-6;  // where every expert has but one prompt, which lies on its mean
+constexpr std::int64_t kWithoutProducts = 2;  // of cdist: |a|^2 - 2 a b + |b|^2 would lose the small ones
+constexpr double kPrecision = 1.0 / 256;  // relative, of features of passes in bfloat16
 constexpr double kKnown = 0.99;      // share of the known tasks' prompts within the edge
 
+/// [F]: the variance that rounding alone gives a feature. Where its values cancel out in the mean over tokens, those of
+/// a usual feature say how large they were.
+at::Tensor rounding_of(const std::vector<at::Tensor>& features) {
+  const auto squares = at::cat(features, 0).to(at::kDouble).square().mean(0);
+  return (squares + squares.median()).clamp_min(1e-12) * (kPrecision * kPrecision);
+}
+
 /// Means and whitening alone. Experts without rows get a mean that nothing is near.
-PromptClassifier fit_once(const std::vector<at::Tensor>& features) {
+PromptClassifier fit_once(const std::vector<at::Tensor>& features, const at::Tensor& rounding) {
   std::vector<at::Tensor> means, centred;
   std::int64_t rows = 0;
   for (const auto& f : features) {
@@ -42,9 +50,8 @@ PromptClassifier fit_once(const std::vector<at::Tensor>& features) {
   const auto freedom = std::max<std::int64_t>(1, rows - static_cast<std::int64_t>(features.size()));
   const auto covariance = at::mm(x.t(), x) / static_cast<double>(freedom);
   const auto variances = covariance.diagonal();
-  const double least = std::max(1e-9 * variances.max().item<double>(), 1e-12);  // of a feature that never varies
   const auto identity = at::eye(width, at::kDouble);
-  const auto root = at::linalg_cholesky(covariance * (1 - kShrinkage) + at::diag(variances * kShrinkage + least));
+  const auto root = at::linalg_cholesky(covariance * (1 - kShrinkage) + at::diag(variances * kShrinkage + rounding));
   PromptClassifier out;
   out.whiten = at::linalg_solve_triangular(root, identity, false).t().to(at::kFloat).contiguous();
   out.means = at::mm(at::stack(means, 0), out.whiten);
@@ -57,7 +64,7 @@ struct LeftOut {
   std::vector<std::int64_t> own;
 };
 
-LeftOut leave_out(const std::vector<at::Tensor>& features) {
+LeftOut leave_out(const std::vector<at::Tensor>& features, const at::Tensor& rounding) {
   LeftOut out;
   for (std::int64_t fold = 0; fold < kFolds; ++fold) {
     std::vector<at::Tensor> kept, left;
@@ -67,7 +74,7 @@ LeftOut leave_out(const std::vector<at::Tensor>& features) {
       kept.push_back(f.size(0) > 1 ? f.index({in_fold.logical_not()}) : f);
       left.push_back(f.index({in_fold}));
     }
-    const auto classifier = fit_once(kept);
+    const auto classifier = fit_once(kept, rounding);
     for (std::size_t e = 0; e < features.size(); ++e) {
       if (left[e].size(0) == 0) continue;
       out.distances.push_back(distances(classifier, left[e]).to(at::kDouble));
@@ -87,22 +94,32 @@ double best_temperature(const at::Tensor& distances, const at::Tensor& own) {
   return best;
 }
 
+/// `known`: d^2 that the prompts of known tasks stay below.
+double edge_of(const PromptClassifier& classifier, double known, const at::Tensor& rounding) {
+  const auto rounded = (classifier.whiten.to(at::kDouble).square() * rounding.unsqueeze(1)).sum().item<double>();
+  if (known > rounded) return known;
+  auto between = at::cdist(classifier.means, classifier.means, 2.0, kWithoutProducts).square().to(at::kDouble);
+  between = between.masked_select(between.gt(rounded));  // experts of the same prompts are no others
+  return std::max(rounded, between.numel() > 0 ? between.min().item<double>() / 4 : 0.0);
+}
+
 }  // namespace
 
 PromptClassifier fit_prompt_classifier(const std::vector<at::Tensor>& features) {
   QUIVER_CHECK(!features.empty(), usage, "router", "there are no experts to tell apart");
-  auto out = fit_once(features);
-  const auto left_out = leave_out(features);
+  const auto rounding = rounding_of(features);
+  auto out = fit_once(features, rounding);
+  const auto left_out = leave_out(features, rounding);
   const auto all = at::cat(left_out.distances, 0);
   const auto own = at::tensor(left_out.own, at::kLong);
-  out.edge = std::max(all.amin(1).quantile(kKnown).item<double>(), kLeastEdge);
+  out.edge = edge_of(out, all.amin(1).quantile(kKnown).item<double>(), rounding);
   out.temperature = best_temperature(all, own);
   out.accuracy = all.argmin(1).eq(own).to(at::kDouble).mean().item<double>();
   return out;
 }
 
 at::Tensor distances(const PromptClassifier& classifier, const at::Tensor& features) {
-  return at::cdist(at::mm(features, classifier.whiten), classifier.means).square();
+  return at::cdist(at::mm(features, classifier.whiten), classifier.means, 2.0, kWithoutProducts).square();
 }
 
 }  // namespace quiver::routing

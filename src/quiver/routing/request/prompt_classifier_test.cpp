@@ -39,7 +39,10 @@ TEST(PromptClassifier, IsMahalanobisDistanceWithTheShrunkCovariance) {
   for (const auto& f : features) centred.push_back((f - f.mean(0)).to(at::kDouble));
   const auto x = at::cat(centred, 0);
   auto covariance = at::mm(x.t(), x) / (120.0 - 3.0);
-  covariance = covariance * 0.7 + at::diag(covariance.diagonal()) * 0.3;
+  // A bfloat16 pass keeps a feature to 2^-8 of its size, taken with the median size.
+  const auto squares = at::cat(features, 0).to(at::kDouble).square().mean(0);
+  const auto rounding = (squares + squares.median()) / 65536.0;
+  covariance = covariance * 0.7 + at::diag(covariance.diagonal() * 0.3 + rounding);
   const auto difference = (features[1][5] - features[2].mean(0)).to(at::kDouble);
   const double expected = difference.dot(at::linalg_inv(covariance).matmul(difference)).item<double>();
   EXPECT_NEAR(distances(classifier, features[1].narrow(0, 5, 1))[0][2].item<double>(), expected, 1e-3 * expected);
@@ -59,6 +62,53 @@ TEST(PromptClassifier, TellsTasksApartUnderACommonSpread) {
   EXPECT_NO_THROW(fit_prompt_classifier({at::randn({1, 4}), at::randn({3, 4})})) << "a single prompt is enough";
   EXPECT_GT(fit_prompt_classifier({at::randn({1, 4}), at::randn({1, 4})}).edge, 0.0) << "it divides distances";
   EXPECT_THROW(fit_prompt_classifier({}), Error);
+}
+
+/// `rows` times one text's features, as passes in bfloat16 give them.
+at::Tensor one_text(std::uint64_t seed, std::int64_t rows) {
+  at::manual_seed(seed);
+  const auto text = at::randn({1, 96}) + 0.5;
+  return (text.expand({rows, 96}) * (1.0 + at::randn({rows, 96}) / 1024)).contiguous();
+}
+
+TEST(PromptClassifier, OneTextOfEachExpertIsKnown) {
+  for (const std::int64_t rows : {1, 2, 8}) {
+    const std::vector<at::Tensor> texts{one_text(1, rows), one_text(2, rows), one_text(3, rows)};
+    std::vector<at::Tensor> stored;
+    for (const auto& t : texts) stored.push_back(t.to(at::kHalf).to(at::kFloat));
+    const auto fitted = fit_prompt_classifier(stored);
+    for (std::int64_t e = 0; e < 3; ++e) {
+      const auto squares = distances(fitted, one_text(static_cast<std::uint64_t>(e) + 1, 1))[0];
+      const std::vector<double> row{squares[0].item<double>(), squares[1].item<double>(), squares[2].item<double>()};
+      const auto pairs = pairs_of_distances(row, fitted, {});
+      ASSERT_EQ(pairs.size(), 1u) << rows << " " << e;
+      EXPECT_EQ(pairs[0].first, e);
+      EXPECT_NEAR(pairs[0].second, 1.0, 1e-3);
+    }
+    // Nearly expert 0's text: a tenth of the way to expert 1's. Another text is none of theirs.
+    const auto near = distances(fitted, texts[0].narrow(0, 0, 1) * 0.9 + texts[1].narrow(0, 0, 1) * 0.1);
+    EXPECT_LT(near.min().item<double>(), fitted.edge);
+    EXPECT_EQ(near.argmin().item<std::int64_t>(), 0);
+    EXPECT_GT(distances(fitted, one_text(9, 1)).min().item<double>(), fitted.edge);
+  }
+}
+
+TEST(PromptClassifier, ASingleExpertOfOneTextIsUsedForIt) {
+  const auto fitted = fit_prompt_classifier({one_text(4, 6).to(at::kHalf).to(at::kFloat)});
+  const auto own = distances(fitted, one_text(4, 1)).item<double>(), other = distances(fitted, one_text(5, 1)).item<double>();
+  const auto pairs = pairs_of_distances({own}, fitted, {});
+  ASSERT_EQ(pairs.size(), 1u);
+  EXPECT_NEAR(pairs[0].second, 1.0, 1e-3);
+  EXPECT_TRUE(pairs_of_distances({other}, fitted, {}).empty()) << "the base model";
+}
+
+TEST(PromptClassifier, ExpertsOfTheSameTextShareIt) {
+  const auto fitted = fit_prompt_classifier({one_text(6, 2), one_text(6, 2), one_text(7, 2)});
+  const auto squares = distances(fitted, one_text(6, 1))[0];
+  const auto pairs = pairs_of_distances(
+      {squares[0].item<double>(), squares[1].item<double>(), squares[2].item<double>()}, fitted, {});
+  ASSERT_EQ(pairs.size(), 2u);
+  EXPECT_NEAR(pairs[0].second, 0.5, 1e-3);
 }
 
 TEST(PromptRouter, KnownPromptsGetTheirExpertStrangeOnesTheMeanOfAllAndForeignOnesTheBase) {

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "quiver/base/error.h"
+#include "quiver/routing/described.h"
 #include "quiver/routing/request/signature.h"
 
 namespace quiver::routing {
@@ -30,6 +31,15 @@ std::vector<double> row(const at::Tensor& matrix, std::size_t i) {
 }
 
 }  // namespace
+
+void describe(PromptRouterOptions& o, OptionSet& set) {
+  describe_count(set, "top_k", o.top_k, "experts of a known prompt at most");
+  describe_count(set, "others", o.others, "experts whose mean a strange prompt gets, the nearest");
+  set.number("sharpness", o.sharpness, above(0), "how sudden the changes at the edge and at base_from are")
+      .number("base_from", o.base_from, at_least(0), "edges away, from where the base model comes back; 0: never");
+  describe_temperature(set, o.temperature, "factor of the fitted one; below 1: surer of known tasks than the fit is");
+  describe_combine(set, o.combine);
+}
 
 std::vector<ops::ExpertWeight> pairs_of_distances(const std::vector<double>& squares, const PromptClassifier& fitted,
                                                   const PromptRouterOptions& options) {

@@ -30,6 +30,8 @@ struct PromptRouterOptions {
   ops::Combine combine = ops::Combine::outputs;
 };
 
+void describe(PromptRouterOptions& options, OptionSet& set);
+
 class PromptRouter : public RequestRouter {
  public:
   PromptRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, PromptClassifier classifier,

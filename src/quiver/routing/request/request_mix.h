@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "quiver/base/options.h"
 #include "quiver/ops/mix.h"
 
 namespace quiver::routing {
@@ -17,6 +18,9 @@ struct RequestMixOptions {
   /// Where even the best score is lower: no expert, the base model.
   double floor = -std::numeric_limits<double>::infinity();
 };
+
+/// top_k, temperature, floor.
+void describe(RequestMixOptions& options, OptionSet& set);
 
 /// Ties go to the lower expert number; negligible experts are left out.
 std::vector<ops::ExpertWeight> pairs_of(const std::vector<double>& scores, const RequestMixOptions& options);

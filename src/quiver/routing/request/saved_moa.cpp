@@ -5,18 +5,9 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/tensor_io/safetensors.h"
 
 namespace quiver::routing {
 namespace {
-
-template <typename Enum>
-Enum enum_option(const SavedRouter& saved, const char* key, int last) {
-  const auto value = saved.options.is_object() ? saved.options.value(key, -1) : -1;
-  QUIVER_CHECK(value >= 0 && value <= last, format, "router " + saved.name, "option '{}' is {}, expected 0 to {}", key,
-               value, last);
-  return static_cast<Enum>(value);
-}
 
 /// A number written in digits, or -1.
 std::int64_t place_of(const std::string& text) {
@@ -25,35 +16,32 @@ std::int64_t place_of(const std::string& text) {
   return digits ? std::stoll(text) : -1;
 }
 
-std::string kind_of(const MoaShape& shape, const std::string& expert) {
-  return fmt::format("moa-{}-{}{}/{}", static_cast<int>(shape.places), static_cast<int>(shape.pooling),
-                     shape.forced ? "-forced" : "", expert);
-}
-
 }  // namespace
 
-std::optional<PlaceStates> read_moa_features(const library::Library& library, const MoaShape& shape,
-                                             const std::string& expert) {
-  const auto path = library.derived(kind_of(shape, expert), library.info(expert).identity, "safetensors");
-  if (!path) return std::nullopt;
+DerivedKind moa_states_kind(const MoaShape& shape) {
+  return {fmt::format("moa-{}-{}{}", static_cast<int>(shape.places), static_cast<int>(shape.pooling),
+                      shape.forced ? "-forced" : ""),
+          2};
+}
+
+std::optional<PlaceStates> read_moa_features(const ExpertFiles& files, std::size_t expert,
+                                             const std::optional<std::string>& made_with) {
+  const auto file = files.open(expert, made_with);
+  if (!file) return std::nullopt;
   PlaceStates out;
-  const auto file = tensor_io::open_safetensors(*path);
   for (const auto& [name, info] : file->tensors()) {
-    QUIVER_CHECK(place_of(name) >= 0 && info.shape.size() == 2, format, path->string(), "'{}' is no place's states",
-                 name);
+    QUIVER_CHECK(place_of(name) >= 0 && info.shape.size() == 2, format, files.place(expert),
+                 "'{}' is no place's states; delete the file and prepare the route again", name);
     out[place_of(name)] = file->load(name).to(at::kFloat);
   }
   return out;
 }
 
-void write_moa_features(const library::Library& library, const MoaShape& shape, const std::string& expert,
-                        const PlaceStates& states) {
+void write_moa_features(const ExpertFiles& files, std::size_t expert, const PlaceStates& states,
+                        const std::string& made_with) {
   std::map<std::string, at::Tensor> tensors;
-  for (const auto& [place, own] : states) tensors[std::to_string(place)] = own.to(at::kHalf).contiguous();
-  library.write_derived(kind_of(shape, expert), library.info(expert).identity, "safetensors",
-                        [&](const fs::path& path) {
-                          tensor_io::write_safetensors(path, tensors, {{"format", "pt"}});
-                        });
+  for (const auto& [place, own] : states) tensors[std::to_string(place)] = own.contiguous();
+  files.write(expert, tensors, made_with);
 }
 
 SavedRouter save_moa(const std::string& name, const std::vector<std::string>& experts, const MoaShape& shape,
@@ -62,9 +50,10 @@ SavedRouter save_moa(const std::string& name, const std::vector<std::string>& ex
   out.name = name;
   out.kind = "moa";
   out.experts = experts;
-  out.options = {{"places", static_cast<int>(shape.places)},
-                 {"pooling", static_cast<int>(shape.pooling)},
-                 {"forced", shape.forced}};
+  auto own = shape;
+  OptionSet set;
+  describe(own, set);
+  out.options = set.to_json();
   for (const auto& [place, c] : classifiers) {
     out.tensors[fmt::format("{}.mean", place)] = c.mean;
     out.tensors[fmt::format("{}.deviation", place)] = c.deviation;
@@ -77,28 +66,30 @@ SavedRouter save_moa(const std::string& name, const std::vector<std::string>& ex
 }
 
 Classifiers read_moa(const SavedRouter& saved, MoaShape& shape) {
-  shape.places = enum_option<MoaPlaces>(saved, "places", 2);
-  shape.pooling = enum_option<Pooling>(saved, "pooling", 2);
-  shape.forced = saved.options.value("forced", nlohmann::json(false)) == nlohmann::json(true);
-  Classifiers out;
+  OptionSet set;
+  describe(shape, set);
+  saved.read_options(set);
+  std::map<std::int64_t, std::int64_t> depths;  // linear maps of each place
   for (const auto& [name, tensor] : saved.tensors) {
-    const auto parts = split(name, '.');
-    const auto place = place_of(parts[0]);
-    QUIVER_CHECK(place >= 0, format, "router " + saved.name, "tensor '{}' names no place", name);
+    const auto place = place_of(split(name, '.')[0]);
+    QUIVER_CHECK(place >= 0, format, saved.where(), "tensor '{}' names no place", name);
+    depths[place] += name.ends_with(".weight") ? 1 : 0;
+  }
+  Classifiers out;
+  for (const auto& [place, depth] : depths) {
+    QUIVER_CHECK(depth == 1 || depth == 2, format, saved.where(), "place {} has {} linear maps, expected 1 or 2", place,
+                 depth);
     auto& own = out[place];
-    if (parts.size() == 2 && parts[1] == "mean") own.mean = tensor;
-    if (parts.size() == 2 && parts[1] == "deviation") own.deviation = tensor;
-    // The map is sorted, so layers come in their order; there are at most two.
-    if (parts.size() == 3 && parts[2] == "weight") own.weights.push_back(tensor);
-    if (parts.size() == 3 && parts[2] == "bias") own.biases.push_back(tensor);
+    own.mean = saved.tensor(fmt::format("{}.mean", place), {-1});
+    auto width = own.mean.size(0);
+    own.deviation = saved.tensor(fmt::format("{}.deviation", place), {width});
+    for (std::int64_t i = 0; i < depth; ++i) {
+      own.weights.push_back(saved.tensor(fmt::format("{}.{}.weight", place, i), {-1, width}));
+      width = own.weights.back().size(0);
+      own.biases.push_back(saved.tensor(fmt::format("{}.{}.bias", place, i), {width}));
+    }
   }
-  for (const auto& [place, c] : out) {
-    const bool whole = c.mean.defined() && c.deviation.defined() && !c.weights.empty() && c.weights.size() <= 2 &&
-                       c.weights.size() == c.biases.size() && c.weights[0].dim() == 2 &&
-                       c.weights[0].size(1) == c.mean.numel() && c.biases.back().dim() == 1;
-    QUIVER_CHECK(whole, format, "router " + saved.name, "place {} lacks a tensor, or its shape is wrong", place);
-  }
-  QUIVER_CHECK(!out.empty(), format, "router " + saved.name, "it has no classifier");
+  QUIVER_CHECK(!out.empty(), format, saved.where(), "it has no classifier");
   return out;
 }
 

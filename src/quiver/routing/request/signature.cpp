@@ -6,17 +6,13 @@
 #include <ATen/ops/stack.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+
 #include "quiver/base/error.h"
 #include "quiver/routing/input_listener.h"
-#include "quiver/routing/made_with.h"
-#include "quiver/tensor_io/safetensors.h"
 
 namespace quiver::routing {
 namespace {
-
-constexpr const char* kExtension = "safetensors";
-
-std::string kind_of(const std::string& expert) { return "signature/" + expert; }
 
 std::vector<std::int64_t> layers_of(const model::Model& model) {
   constexpr std::int64_t kWidest = 4096;
@@ -65,38 +61,36 @@ at::Tensor prompt_features(const model::Model& model, const std::vector<std::vec
   return at::cat(passes, 0);
 }
 
-std::vector<std::size_t> experts_without_signature(const library::Library& library, const adapter::Bank& bank,
-                                                   const std::optional<std::string>& options) {
+std::vector<std::size_t> signature_rows(std::size_t all, std::size_t count) {
   std::vector<std::size_t> out;
-  for (std::size_t e = 0; e < bank.names().size(); ++e) {
-    const auto& name = bank.names()[e];
-    const auto file = library.derived(kind_of(name), library.info(name).identity, kExtension);
-    if (!file || (options && !was_made_with(*file, *options))) out.push_back(e);
-  }
+  for (std::size_t i = 0; i < std::min(all, count); ++i) out.push_back(i * all / std::min(all, count));
   return out;
 }
 
-void write_signature(const library::Library& library, const std::string& expert, const at::Tensor& features,
-                     const std::string& options) {
-  library.write_derived(kind_of(expert), library.info(expert).identity, kExtension, [&](const fs::path& path) {
-    tensor_io::write_safetensors(path, {{"features", features.to(at::kHalf).contiguous()}}, metadata_of(options));
-  });
+void write_signature(const library::Library& library, const std::string& expert, const std::string& identity,
+                     const model::Model& model, const std::vector<std::vector<std::int32_t>>& prompts) {
+  const auto features = prompt_features(model, prompts).to(at::kHalf).contiguous();
+  write_expert_file(library, kSignatures, expert, identity, {{"features", features}}, made_from(prompts));
 }
 
-std::vector<at::Tensor> read_signatures(const library::Library& library, const adapter::Bank& bank,
-                                        const std::string& route) {
+std::vector<at::Tensor> read_signatures(const RouterInputs& inputs, const std::string& route) {
+  const ExpertFiles files(inputs, kSignatures);
   std::vector<at::Tensor> out;
-  for (const auto& name : bank.names()) {
-    const auto path = library.derived(kind_of(name), library.info(name).identity, kExtension);
-    QUIVER_CHECK(path, usage, "--route " + route,
-                 "expert '{}' has no signature; run: quiver prepare --library {} --route auto --task FOLDER", name,
-                 library.folder().string());
-    auto features = tensor_io::open_safetensors(*path)->load("features").to(at::kFloat);
+  for (std::size_t e = 0; e < files.size(); ++e) {
+    const auto file = files.open(e);
+    QUIVER_CHECK(file, usage, "--route " + route,
+                 "expert '{}' has no signature; run: quiver prepare --library {} --route auto --task FOLDER",
+                 files.name(e), inputs.library->folder().string());
+    auto features = file->load("features").to(at::kFloat);
     QUIVER_CHECK(features.dim() == 2 && features.size(0) > 0 && (out.empty() || features.size(1) == out[0].size(1)),
-                 format, path->string(), "'features' is not [N, F] of this base model; prepare the route again");
+                 format, files.place(e), "'features' is not [N, F] of this base model; delete the file and prepare the route again");
     out.push_back(std::move(features));
   }
   return out;
+}
+
+std::vector<std::size_t> experts_without_signature(const RouterInputs& inputs) {
+  return ExpertFiles(inputs, kSignatures).missing();
 }
 
 }  // namespace quiver::routing

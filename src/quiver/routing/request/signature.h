@@ -6,16 +6,13 @@
 // layers reads, side by side (of one layer where three would be wider than 4,096). A signature holds those of some of
 // the expert's training prompts.
 //
-//   derived/signature/EXPERT-IDENTITY.safetensors    "features" float16 [N, F]; metadata "made_with": the options
+//   derived/signature/EXPERT-IDENTITY.safetensors    "features" float16 [N, F]; made_with: a hash of the prompts
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include <optional>
-
-#include "quiver/adapter/bank.h"
-#include "quiver/library/library.h"
 #include "quiver/model/model.h"
+#include "quiver/routing/expert_files.h"
 
 namespace quiver::routing {
 
@@ -25,13 +22,18 @@ inline constexpr std::int64_t kSignatureRows = 64;
 /// float32 [N, F] of N prompts, none empty.
 at::Tensor prompt_features(const model::Model& model, const std::vector<std::vector<std::int32_t>>& prompts);
 
-/// Numbers of the bank's experts that have none, or, where options are given, none that was made with them.
-std::vector<std::size_t> experts_without_signature(const library::Library& library, const adapter::Bank& bank,
-                                                   const std::optional<std::string>& options = {});
-void write_signature(const library::Library& library, const std::string& expert, const at::Tensor& features,
-                     const std::string& options = "");
+/// Which `count` of `all` prompts: spread evenly over them; all where there are fewer.
+std::vector<std::size_t> signature_rows(std::size_t all, std::size_t count);
+
+/// made_from(prompts) is what one is made with.
+inline const DerivedKind kSignatures{"signature"};
+
+/// Computes and keeps the signature of an expert whose factors have this identity.
+void write_signature(const library::Library& library, const std::string& expert, const std::string& identity,
+                     const model::Model& model, const std::vector<std::vector<std::int32_t>>& prompts);
 /// float32 [N_e, F] of each expert of the bank. Throws Error{usage} that says how to prepare them where one is missing.
-std::vector<at::Tensor> read_signatures(const library::Library& library, const adapter::Bank& bank,
-                                        const std::string& route);
+std::vector<at::Tensor> read_signatures(const RouterInputs& inputs, const std::string& route);
+/// The numbers of the bank's experts that have none.
+std::vector<std::size_t> experts_without_signature(const RouterInputs& inputs);
 
 }  // namespace quiver::routing

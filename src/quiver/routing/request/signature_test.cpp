@@ -10,6 +10,7 @@
 #include "quiver/routing/request/prompt_router.h"
 #include "quiver/routing/router_table.h"
 #include "quiver/routing/test_bank.h"
+#include "quiver/routing/token/directions.h"
 #include "quiver/tensor_io/safetensors.h"
 
 namespace quiver::routing {
@@ -26,6 +27,7 @@ class Signatures : public WithBank {
     inputs_.bank = bank({2, 2, 2});
     inputs_.library = library_;
     inputs_.model = model_;
+    inputs_.progress = &silent_;
     for (std::int64_t e = 0; e < kExperts; ++e) save(e, 0);
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -38,6 +40,8 @@ class Signatures : public WithBank {
     adapter::Adapter own;
     own.sites[model_.sites()[0].name] = inputs_.bank->site(0).experts[static_cast<std::size_t>(as)];
     library_->save(info, own, true);
+    inputs_.identities.resize(kExperts);
+    inputs_.identities[static_cast<std::size_t>(e)] = library_->info(info.name).identity;
   }
   std::vector<std::int32_t> ids(const std::string& name) const {
     const auto values = golden_->load(name);
@@ -45,14 +49,17 @@ class Signatures : public WithBank {
     for (std::int64_t i = 0; i < values.numel(); ++i) out.push_back(values[i].item<std::int32_t>());
     return out;
   }
-  at::Tensor features(std::int64_t e) const {
-    std::vector<std::vector<std::int32_t>> prompts;
-    for (int n = 0; n < 4; ++n) prompts.push_back(ids("expert." + std::to_string(e) + ".ids." + std::to_string(n)));
-    return prompt_features(model_, prompts);
+  std::vector<std::vector<std::int32_t>> prompts(std::int64_t e) const {
+    std::vector<std::vector<std::int32_t>> out;
+    for (int n = 0; n < 4; ++n) out.push_back(ids("expert." + std::to_string(e) + ".ids." + std::to_string(n)));
+    return out;
   }
+  at::Tensor features(std::int64_t e) const { return prompt_features(model_, prompts(e)); }
   void write_all() const {
-    for (std::int64_t e = 0; e < kExperts; ++e)
-      write_signature(*library_, inputs_.bank->names()[static_cast<std::size_t>(e)], features(e));
+    for (std::int64_t e = 0; e < kExperts; ++e) {
+      const auto i = static_cast<std::size_t>(e);
+      write_signature(*library_, inputs_.bank->names()[i], inputs_.identities[i], model_, prompts(e));
+    }
   }
   std::vector<Request> queries() const {
     std::vector<Request> out;
@@ -70,6 +77,7 @@ class Signatures : public WithBank {
       tensor_io::open_safetensors(fs::path(QUIVER_SOURCE_DIR) / "tests/golden/prompt/golden.safetensors");
   std::shared_ptr<library::Library> library_;
   RouterInputs inputs_;
+  SilentProgress silent_;
 };
 
 double weight_of(const std::vector<ops::ExpertWeight>& pairs, std::int64_t expert) {
@@ -105,10 +113,13 @@ TEST_F(Signatures, PromptsOfManyPassesAreThoseOfOne) {
 }
 
 TEST_F(Signatures, AreKeptForAnExpertUntilItChanges) {
-  EXPECT_EQ(experts_without_signature(*library_, *inputs_.bank), (std::vector<std::size_t>{0, 1, 2}));
+  const ExpertFiles files(inputs_, kSignatures);
+  EXPECT_FALSE(experts_without_signature(inputs_).empty());
   write_all();
-  EXPECT_TRUE(experts_without_signature(*library_, *inputs_.bank).empty());
-  const auto read = read_signatures(*library_, *inputs_.bank, "auto");
+  EXPECT_TRUE(experts_without_signature(inputs_).empty());
+  EXPECT_TRUE(files.open(1, made_from(prompts(1))));
+  EXPECT_FALSE(files.open(1, made_from(prompts(2)))) << "other prompts";
+  const auto read = read_signatures(inputs_, "auto");
   ASSERT_EQ(read.size(), 3u);
   for (std::int64_t e = 0; e < kExperts; ++e) {
     const auto own = features(e);
@@ -117,13 +128,47 @@ TEST_F(Signatures, AreKeptForAnExpertUntilItChanges) {
     EXPECT_TRUE(((read[static_cast<std::size_t>(e)] - own).abs() <= bound).all().item<bool>()) << e;
   }
   save(1, 2);
-  EXPECT_EQ(experts_without_signature(*library_, *inputs_.bank), (std::vector<std::size_t>{1}));
+  EXPECT_EQ(files.missing(), (std::vector<std::size_t>{1}));
   try {
-    read_signatures(*library_, *inputs_.bank, "ariadne");
+    read_signatures(inputs_, "ariadne");
     FAIL() << "expected an Error";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("'e1' has no signature"), std::string::npos) << error.what();
   }
+}
+
+TEST_F(Signatures, WhatIsComputedFromAnExpertIsKeptUnderWhatItWas) {
+  // The bank holds expert 1 as it was; meanwhile the library gets another in its place.
+  const auto before = inputs_;
+  save(1, 2);
+  const auto name = inputs_.bank->names()[1];
+  ExpertFiles(before, kSignatures).write(1, {{"features", features(1)}}, made_from(prompts(1)));
+  EXPECT_FALSE(ExpertFiles(inputs_, kSignatures).open(1)) << "the new expert has none";
+  EXPECT_TRUE(ExpertFiles(before, kSignatures).open(1));
+  EXPECT_FALSE(library_->derived("signature/" + name, library_->info(name).identity, "safetensors"));
+}
+
+TEST_F(Signatures, WhatAnEarlierVersionOfTheMethodLeftIsNotRead) {
+  ExpertFiles(inputs_, {"signature", 1}).write(0, {{"features", features(0)}}, "");
+  EXPECT_TRUE(ExpertFiles(inputs_, {"signature", 1}).open(0));
+  EXPECT_FALSE(ExpertFiles(inputs_, {"signature", 2}).open(0));
+  ExpertFiles(inputs_, {"signature", 2}).write(0, {{"features", features(0)}}, "");
+  EXPECT_TRUE(ExpertFiles(inputs_, {"signature", 2}).open(0));
+}
+
+TEST_F(Signatures, PrototypesThatAReplacementDroppedAreComputedAgain) {
+  const auto before = inputs_;
+  const auto first = library_prototypes(before).flat().clone();
+  save(1, 2);
+  library_prototypes(inputs_);
+  EXPECT_FALSE(ExpertFiles(before, {"prototypes"}).open(1)) << "the new expert's took their place";
+  EXPECT_TRUE(library_prototypes(before).flat().equal(first));
+}
+
+TEST_F(Signatures, RowsAreSpreadOverAll) {
+  EXPECT_EQ(signature_rows(3, 5), (std::vector<std::size_t>{0, 1, 2}));
+  EXPECT_EQ(signature_rows(10, 4), (std::vector<std::size_t>{0, 2, 5, 7}));
+  EXPECT_TRUE(signature_rows(0, 4).empty());
 }
 
 TEST_F(Signatures, AriadneChoosesTheNearestMean) {

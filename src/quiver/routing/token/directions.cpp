@@ -150,20 +150,19 @@ SiteTable compute_directions(const adapter::Bank& bank, const DirectionOptions& 
   return table;
 }
 
-SiteTable library_prototypes(const library::Library& library, const adapter::Bank& bank, Progress& progress) {
-  constexpr const char* kKind = "prototypes";
-  const auto missing = experts_without(library, bank, kKind);
-  if (!missing.empty()) {
-    const auto& sites = bank.model_sites();
-    SiteTable table(sites, bank.size());
-    for (std::size_t s = 0; s < sites.size(); ++s) {
-      progress.update("prototypes", s, sites.size(), "");
-      fill_site(bank, s, missing, {}, 1, table.site(static_cast<std::int64_t>(s)));
-    }
-    progress.finish();
-    write_expert_rows(library, bank, kKind, table, missing);
+SiteTable library_prototypes(const RouterInputs& inputs) {
+  const auto& bank = *inputs.bank;
+  const auto& sites = bank.model_sites();
+  const ExpertFiles files(inputs, {"prototypes"});
+  SiteTable table(sites, bank.size());
+  const auto missing = fill_kept_rows(files, bank, table);
+  for (std::size_t s = 0; s < sites.size() && !missing.empty(); ++s) {
+    inputs.progress->update("prototypes", s, sites.size(), "");
+    fill_site(bank, s, missing, {}, 1, table.site(static_cast<std::int64_t>(s)));
   }
-  return read_expert_rows(library, bank, kKind);
+  inputs.progress->finish();
+  for (const auto e : missing) write_expert_row(files, bank, table, e);
+  return table;
 }
 
 }  // namespace quiver::routing

@@ -7,7 +7,7 @@
 
 #include "quiver/adapter/bank.h"
 #include "quiver/base/progress.h"
-#include "quiver/library/library.h"
+#include "quiver/routing/router.h"
 #include "quiver/routing/token/site_table.h"
 
 namespace quiver::routing {
@@ -35,7 +35,8 @@ Spectrum spectrum_of(const ops::LoraFactors& factors, DirectionOptions::Length l
 /// count * E rows per site: expert e has rows [e * count, (e + 1) * count), zero where it has none.
 SiteTable compute_directions(const adapter::Bank& bank, const DirectionOptions& options, Progress& progress);
 
-/// Arrow's prototypes of a library's experts (one unit direction each), kept as derived data of each expert.
-SiteTable library_prototypes(const library::Library& library, const adapter::Bank& bank, Progress& progress);
+/// Arrow's prototypes of a library's experts (one unit direction each), kept as derived data of each expert
+/// (derived/prototypes). Those that are not there are computed.
+SiteTable library_prototypes(const RouterInputs& inputs);
 
 }  // namespace quiver::routing

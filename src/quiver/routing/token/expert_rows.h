@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Derived data of single experts: one row per site, kept in a file of its own for each expert, so that an expert added
-// later touches nothing of the others.
+// Derived data of single experts (expert_files.h): one row per site.
 //
-//   derived/KIND/EXPERT-IDENTITY.safetensors    "SITE" [in] float32 for every site of the base model; metadata
-//                                               "made_with": the options, where the kind has any
+//   derived/KIND/EXPERT-IDENTITY.safetensors    "SITE" [in] float32 for every site of the base model
 #pragma once
 
-#include "quiver/adapter/bank.h"
-#include "quiver/library/library.h"
+#include "quiver/routing/expert_files.h"
 #include "quiver/routing/token/site_table.h"
 
 namespace quiver::routing {
 
-/// Numbers of the bank's experts that have no rows of this kind that were made with these options.
-std::vector<std::size_t> experts_without(const library::Library& library, const adapter::Bank& bank,
-                                         const std::string& kind, const std::string& options = "");
+/// Rows that only `prepare` computes: mean inputs, gates of PhatGoose.
+inline const DerivedKind kAverageActivations{"average-activation"}, kPhatgooseGates{"phatgoose"};
 
-/// Writes row e of `table` for each of the experts, in the place of rows made with other options.
-void write_expert_rows(const library::Library& library, const adapter::Bank& bank, const std::string& kind,
-                       const SiteTable& table, const std::vector<std::size_t>& experts,
-                       const std::string& options = "");
+/// Row e of `table` as the file of expert e.
+void write_expert_row(const ExpertFiles& files, const adapter::Bank& bank, const SiteTable& table, std::size_t expert,
+                      const std::string& made_with = "");
 
-/// The rows of all experts of the bank, whatever the options they were made with. Throws Error{usage} that says how to
-/// prepare them where one is missing.
-SiteTable read_expert_rows(const library::Library& library, const adapter::Bank& bank, const std::string& kind);
+/// Fills rows of `table`, one for each expert, with those that are kept, whatever options they were made with. Returns
+/// the experts that have none. Throws Error{mismatch} where a file is of another base model.
+std::vector<std::size_t> fill_kept_rows(const ExpertFiles& files, const adapter::Bank& bank, SiteTable& table);
+
+/// The rows of all experts of the bank. Throws Error{usage} that says how to prepare them where one is missing.
+SiteTable read_expert_rows(const RouterInputs& inputs, const DerivedKind& kind);
 
 }  // namespace quiver::routing

@@ -42,6 +42,11 @@ std::pair<at::Tensor, at::Tensor> group(const at::Tensor& directions, std::int64
 
 }  // namespace
 
+void describe(GroupOptions& o, OptionSet& set) {
+  set.integer("groups", o.groups, at_least(1), "groups of experts").word("root", 0);
+  set.integer("probes", o.probes, at_least(1), "groups looked at for a token; more cost more and lose less");
+}
+
 GroupedScores::GroupedScores(const SiteTable& table, std::int64_t experts, const std::vector<model::Site>& sites,
                              const GroupOptions& options)
     : experts_(experts), probes_(options.probes) {

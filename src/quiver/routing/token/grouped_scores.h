@@ -13,6 +13,9 @@ struct GroupOptions {
   std::int64_t probes = 4;  ///< groups looked at per token; more cost more and lose less
 };
 
+/// groups, probes.
+void describe(GroupOptions& options, OptionSet& set);
+
 class GroupedScores : public TokenScores {
  public:
   /// table: one direction per expert and site. Groups are made by k-means on the absolute cosine, for a direction's

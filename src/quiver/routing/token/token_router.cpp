@@ -16,9 +16,38 @@
 
 #include "quiver/base/error.h"
 #include "quiver/ops/transformer_ops.h"
+#include "quiver/routing/described.h"
 #include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
+
+namespace {
+
+const std::vector<std::pair<std::string, Norm>> kNorms{
+    {"none", Norm::none}, {"unit", Norm::unit}, {"layer", Norm::layer}};
+
+}  // namespace
+
+void describe_input_norm(OptionSet& set, Norm& value) {
+  set.choice("input_norm", value, kNorms, "what a token's state is brought to before it is scored");
+}
+
+void describe(DirectionScoreOptions& o, OptionSet& set) {
+  describe_input_norm(set, o.input_norm);
+  set.choice("prototype_norm", o.direction_norm, kNorms, "what an expert's direction is brought to")
+      .choice("score", o.signed_score, {{"abs", false}, {"signed", true}}, "the size of x . v, or x . v itself")
+      .flag("centred", o.centred, "directions less their mean over the experts");
+}
+
+void describe(TokenMixOptions& o, OptionSet& set) {
+  describe_count(set, "top_k", o.top_k, "experts of a token");
+  set.number("top_p", o.top_p, {.low = 0.0, .high = 1.0, .above_low = true},
+             "below 1: of these the fewest whose weights reach it together");
+  describe_temperature(set, o.temperature, "of the softmax; sqrt: the root of the site's inputs");
+  set.word("sqrt", 0);
+  set.flag("share_of_all", o.share_of_all, "weights from a softmax over all experts, not over those kept");
+  describe_combine(set, o.combine);
+}
 
 at::Tensor normalised(const at::Tensor& x, Norm norm) {
   const auto wide = x.to(at::kFloat);

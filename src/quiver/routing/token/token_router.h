@@ -8,6 +8,7 @@
 // p_e for a mean input or a trained gate.
 #pragma once
 
+#include "quiver/base/options.h"
 #include "quiver/routing/router.h"
 #include "quiver/routing/token/site_table.h"
 
@@ -33,6 +34,10 @@ struct DirectionScoreOptions {
   bool signed_score = false;  ///< keep the sign of x . v; with one direction per expert only
   bool centred = false;       ///< less the mean over the experts, so that what all experts share does not count
 };
+
+void describe(DirectionScoreOptions& options, OptionSet& set);
+/// `input_norm` alone.
+void describe_input_norm(OptionSet& set, Norm& value);
 
 /// |(v_1 . x, ..., v_J . x)| over the J directions of each expert; J = 1: |v . x|, or v . x where signed.
 class DirectionScores : public TokenScores {
@@ -71,6 +76,8 @@ struct TokenMixOptions {
   /// The scores come from the experts' low-rank factors: at a site only experts that have some are chosen.
   bool by_factors = false;
 };
+
+void describe(TokenMixOptions& options, OptionSet& set);
 
 /// Mixes all that an expert has at a site. An expert that has nothing there is never chosen, and where none has, the base
 /// model's output stands.

@@ -97,7 +97,7 @@ TEST_F(TokenScoresOf, TiedQueryKeyValueShareTheDirectionOfTheirJointProduct) {
 
 TEST_F(TokenScoresOf, GeneralKnowledgeIsTakenAwayExactly) {
   const auto experts = bank({4, 2, 3});
-  const auto less = without_general_knowledge(*experts, 1, 0.5);
+  const auto less = without_general_knowledge(*experts, 1, {.weight = 0.5});
   for (std::int64_t s = 0; s < 7; ++s) {
     const auto expected = dense(*experts, s, 2) - 0.5 * dense(*experts, s, 1);
     EXPECT_LT((dense(*less, s, 2) - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
@@ -183,12 +183,40 @@ TEST_F(TokenScoresOf, GeneralKnowledgeLeavesWhatIsNotFactors) {
   auto both = experts->expert(0);
   both.extras[model_.sites()[3].name].bias = at::ones({model_.sites()[3].out});
   experts->add("both", both);
-  const auto less = without_general_knowledge(*experts, 1, 0.5);
+  const auto less = without_general_knowledge(*experts, 1, {.weight = 0.5});
   EXPECT_TRUE(less->site(3).extras.at(2).bias.equal(both.extras.at(model_.sites()[3].name).bias));
-  EXPECT_THROW(without_general_knowledge(*experts, 2, 0.5), Error) << "a bias cannot be taken away";
+  EXPECT_THROW(without_general_knowledge(*experts, 2, {.weight = 0.5}), Error) << "a bias cannot be taken away";
   both.extras[model_.sites()[3].name].output_scale = at::ones({model_.sites()[3].out});
   experts->add("scaled", both);
-  EXPECT_THROW(without_general_knowledge(*experts, 1, 0.5), Error);
+  EXPECT_THROW(without_general_knowledge(*experts, 1, {.weight = 0.5}), Error);
+}
+
+TEST_F(TokenScoresOf, GeneralKnowledgeIsTakenFromEachFactorAsTheAuthorsDo) {
+  using Convention = GeneralKnowledge::Convention;
+  const auto experts = bank({4, 4, 3});
+  const auto equal = std::make_shared<adapter::Bank>(experts->empty_copy());
+  for (const std::int64_t e : {0, 1}) {
+    adapter::Adapter own;
+    for (std::size_t s = 0; s < model_.sites().size(); ++s)
+      own.sites[model_.sites()[s].name] = experts->site(static_cast<std::int64_t>(s)).experts[static_cast<std::size_t>(e)];
+    equal->add("e" + std::to_string(e), own);
+  }
+  const auto less = without_general_knowledge(*equal, 1, {.weight = 0.5, .convention = Convention::factors});
+  for (std::int64_t s = 0; s < 7; ++s) {
+    const auto& own = equal->site(s).experts[0];
+    const auto& common = equal->site(s).experts[1];
+    const auto& got = less->site(s).experts[0];
+    EXPECT_TRUE(got.a.equal(own.a - common.a * 0.5));
+    EXPECT_TRUE(got.b.equal(own.b - common.b * 0.5));
+    EXPECT_EQ(got.scale, own.scale) << "the expert's, whatever the general one's";
+    EXPECT_FALSE(less->site(s).experts[1].a.defined());
+  }
+  try {
+    without_general_knowledge(*experts, 1, {.convention = Convention::factors});
+    FAIL() << "ranks 4 and 3";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("'e2' has rank 3"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(TokenScoresOf, ATrainedTableGetsTheGradientOfItsScores) {

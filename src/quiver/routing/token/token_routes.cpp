@@ -11,50 +11,16 @@
 namespace quiver::routing {
 namespace {
 
-const std::vector<std::string> kNorms{"none", "unit", "layer"};
+using Length = DirectionOptions::Length;
 
-/// What a route's options fall back to.
-struct Defaults {
-  std::int64_t top_k = 3;
-  double temperature = 1.0;  ///< 0: sqrt
-  const char *combine = "outputs", *input_norm = "none", *prototype_norm = "none", *score = "abs";
-  bool by_factors = true;  ///< the scores come from the experts' factors, not from data of theirs
+/// Of a route by directions that the experts' own data gave.
+struct PreparedOptions {
+  DirectionScoreOptions score;
+  TokenMixOptions mix;
 };
-
-const std::vector<std::string> kMixOptions{"top_k", "top_p", "temperature", "combine", "share_of_all"};
-
-std::vector<std::string> with_mix_options(std::vector<std::string> own) {
-  own.insert(own.end(), kMixOptions.begin(), kMixOptions.end());
-  return own;
-}
-
-TokenMixOptions mix_options(const RouteSpec& spec, const Defaults& defaults) {
-  TokenMixOptions out;
-  out.top_k = count_of(spec, "top_k", defaults.top_k);
-  out.top_p = spec.number("top_p", 1.0);
-  QUIVER_CHECK(out.top_p > 0 && out.top_p <= 1, usage, "--route " + spec.text, "top_p={}, expected above 0, at most 1",
-               out.top_p);
-  const bool by_width = spec.find("temperature") == "sqrt";
-  out.temperature = by_width ? 0.0 : spec.number("temperature", defaults.temperature);
-  QUIVER_CHECK(!spec.find("temperature") || by_width || out.temperature > 0, usage, "--route " + spec.text,
-               "temperature={}, expected a positive number or sqrt", out.temperature);
-  out.share_of_all = spec.flag("share_of_all", false);
-  out.combine = combine_of(spec, defaults.combine);
-  out.by_factors = defaults.by_factors;
-  return out;
-}
-
-DirectionScoreOptions score_options(const RouteSpec& spec, const Defaults& defaults) {
-  DirectionScoreOptions out;
-  out.input_norm = static_cast<Norm>(choice_of(spec, "input_norm", kNorms, defaults.input_norm));
-  out.direction_norm = static_cast<Norm>(choice_of(spec, "prototype_norm", kNorms, defaults.prototype_norm));
-  out.signed_score = choice_of(spec, "score", {"abs", "signed"}, defaults.score) == 1;
-  out.centred = spec.flag("centred", false);
-  return out;
-}
-
-void check_any(const RouteSpec& spec, const RouterInputs& inputs) {
-  QUIVER_CHECK(inputs.bank->size() > 0, usage, "--route " + spec.text, "the library has no experts");
+void describe(PreparedOptions& o, OptionSet& set) {
+  describe(o.mix, set);
+  describe(o.score, set);
 }
 
 /// Experts without factors have no score where these are what scores come from.
@@ -69,107 +35,123 @@ void say_who_is_never_chosen(const RouteSpec& spec, const RouterInputs& inputs) 
                                    spec.name, join(names, ", ")));
 }
 
-std::unique_ptr<Router> routed_by(const RouteSpec& spec, std::shared_ptr<const adapter::Bank> bank, SiteTable table,
-                                  const Defaults& defaults) {
-  const auto experts = bank->size();
-  auto scores = std::make_shared<DirectionScores>(std::move(table), experts, score_options(spec, defaults));
-  return std::make_unique<TokenRouter>(std::move(bank), std::move(scores), mix_options(spec, defaults));
+/// For routes whose scores come from the experts' factors, not from data of theirs.
+TokenMixOptions by_factors(TokenMixOptions mix) {
+  mix.by_factors = true;
+  return mix;
 }
 
-std::unique_ptr<Router> make_arrow(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options(with_mix_options({"input_norm", "prototype_norm", "score", "centred", "scale", "directions", "tie",
-                                       "general", "general_weight", "search", "groups", "probes"}));
+std::unique_ptr<Router> routed_by(std::shared_ptr<const adapter::Bank> bank, SiteTable table,
+                                  const PreparedOptions& options) {
+  const auto experts = bank->size();
+  auto scores = std::make_shared<DirectionScores>(std::move(table), experts, options.score);
+  return std::make_unique<TokenRouter>(std::move(bank), std::move(scores), options.mix);
+}
+
+struct ArrowOptions {
+  PreparedOptions how;
+  DirectionOptions directions;
+  std::string general;
+  GeneralKnowledge subtract;
+  bool by_groups = false;
+  GroupOptions groups;
+};
+void describe(ArrowOptions& o, OptionSet& set) {
+  describe(o.how, set);
+  describe_count(set, "directions", o.directions.count, "singular directions of an expert");
+  set.choice("scale", o.directions.length, {{"false", Length::unit}, {"true", Length::sigma_squared}},
+             "directions times their squared singular values")
+      .choice("tie", o.directions.tie_qkv, {{"none", false}, {"qkv", true}}, "q, k and v of a layer share theirs")
+      .text("general", o.general, "the expert of what all know, which is taken from the others (GenKnowSub)");
+  describe(o.subtract, set);
+  set.choice("search", o.by_groups, {{"exact", false}, {"groups", true}},
+             "score all experts, or those of the groups that score best");
+  describe(o.groups, set);
+}
+
+/// Options that mean something beside another one alone.
+void check_arrow(const ArrowOptions& o, const OptionSet& set, const RouteSpec& spec) {
+  for (const auto* option : {"general_weight", "convention"}) {
+    QUIVER_CHECK(!set.given(option) || !o.general.empty(), usage, spec.where(),
+                 "{} goes with general=EXPERT, which is not given", option);
+  }
+  for (const auto* option : {"groups", "probes"}) {
+    QUIVER_CHECK(!set.given(option) || o.by_groups, usage, spec.where(), "{} goes with search=groups", option);
+  }
+  for (const auto* option : {"score", "input_norm", "prototype_norm", "centred", "directions"}) {
+    QUIVER_CHECK(!set.given(option) || !o.by_groups, usage, spec.where(), "search=groups takes no {}", option);
+  }
+  QUIVER_CHECK(!o.how.score.signed_score || o.directions.count == 1, usage, spec.where(),
+               "score=signed needs directions=1: a direction's sign says something only where there is one");
+}
+
+std::unique_ptr<Router> make_arrow(const ArrowOptions& o, const RouteSpec& spec, const RouterInputs& inputs) {
   check_any(spec, inputs);
   say_who_is_never_chosen(spec, inputs);
   auto bank = inputs.bank;
-  if (const auto general = spec.find("general"))
-    bank = without_general_knowledge(*bank, bank->number(*general), spec.number("general_weight", 1.0));
-  DirectionOptions directions;
-  directions.count = count_of(spec, "directions", 1);
-  directions.tie_qkv = choice_of(spec, "tie", {"none", "qkv"}, "none") == 1;
-  if (spec.flag("scale", false)) directions.length = DirectionOptions::Length::sigma_squared;
-  const bool plain =
-      directions.count == 1 && !directions.tie_qkv && directions.length == DirectionOptions::Length::unit;
+  if (!o.general.empty()) bank = without_general_knowledge(*bank, bank->number(o.general), o.subtract);
+  const bool plain = o.directions.count == 1 && !o.directions.tie_qkv && o.directions.length == Length::unit;
   auto table = inputs.library && plain && bank == inputs.bank
-                   ? library_prototypes(*inputs.library, *bank, *inputs.progress)
-                   : compute_directions(*bank, directions, *inputs.progress);
-  if (choice_of(spec, "search", {"exact", "groups"}, "exact") == 1) {
-    const bool plain_scores =
-        !spec.find("score") && !spec.find("input_norm") && !spec.find("prototype_norm") && !spec.find("centred");
-    QUIVER_CHECK(plain_scores, usage, "--route " + spec.text,
-                 "search=groups takes no score, input_norm, prototype_norm or centred");
-    auto scores =
-        std::make_shared<GroupedScores>(table, bank->size(), bank->model_sites(),
-                                        GroupOptions{count_of(spec, "groups", 0), count_of(spec, "probes", 4)});
-    return std::make_unique<TokenRouter>(std::move(bank), std::move(scores), mix_options(spec, {}));
-  }
-  return routed_by(spec, bank, std::move(table), {});
+                   ? library_prototypes(inputs)
+                   : compute_directions(*bank, o.directions, *inputs.progress);
+  if (!o.by_groups) return routed_by(bank, std::move(table), {o.how.score, by_factors(o.how.mix)});
+  auto scores = std::make_shared<GroupedScores>(table, bank->size(), bank->model_sites(), o.groups);
+  return std::make_unique<TokenRouter>(std::move(bank), std::move(scores), by_factors(o.how.mix));
 }
 
-std::unique_ptr<Router> make_spectr(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options(with_mix_options({"input_norm", "directions"}));
+struct SpectrOptions {
+  TokenMixOptions mix;
+  DirectionScoreOptions score;
+  DirectionOptions directions{.count = 0, .length = Length::gain};
+};
+void describe(SpectrOptions& o, OptionSet& set) {
+  describe(o.mix, set);
+  describe_input_norm(set, o.score.input_norm);
+  describe_count(set, "directions", o.directions.count, "singular directions of an expert, the largest first");
+}
+
+std::unique_ptr<Router> make_spectr(const SpectrOptions& o, const RouteSpec& spec, const RouterInputs& inputs) {
   check_any(spec, inputs);
   say_who_is_never_chosen(spec, inputs);
-  DirectionOptions directions;
-  directions.count = count_of(spec, "directions", 0);
-  directions.length = DirectionOptions::Length::gain;
-  return routed_by(spec, inputs.bank, compute_directions(*inputs.bank, directions, *inputs.progress), {});
+  return routed_by(inputs.bank, compute_directions(*inputs.bank, o.directions, *inputs.progress),
+                   {o.score, by_factors(o.mix)});
 }
 
-std::unique_ptr<Router> make_seqr(const RouteSpec& spec, const RouterInputs& inputs) {
-  spec.check_options(kMixOptions);
+std::unique_ptr<Router> make_seqr(const TokenMixOptions& mix, const RouteSpec& spec, const RouterInputs& inputs) {
   check_any(spec, inputs);
   return std::make_unique<TokenRouter>(inputs.bank, std::make_shared<SharedInputScores>(*inputs.bank),
-                                       mix_options(spec, {.top_k = 1}));
+                                       by_factors(mix));
 }
 
-/// Routes over rows that were prepared from the experts' own data.
-std::unique_ptr<Router> from_prepared(const RouteSpec& spec, const RouterInputs& inputs, const Defaults& defaults) {
-  spec.check_options(with_mix_options({"input_norm", "prototype_norm", "score", "centred"}));
-  check_any(spec, inputs);
-  QUIVER_CHECK(inputs.library, usage, "--route " + spec.text, "it needs data kept in a library; give --library DIR");
-  return routed_by(spec, inputs.bank, read_expert_rows(*inputs.library, *inputs.bank, spec.name), defaults);
+template <const DerivedKind* kKind>
+std::unique_ptr<Router> make_prepared(const PreparedOptions& o, const RouteSpec& spec, const RouterInputs& inputs) {
+  check_library(spec, inputs);
+  return routed_by(inputs.bank, read_expert_rows(inputs, *kKind), o);
 }
 
-std::unique_ptr<Router> make_average_activation(const RouteSpec& spec, const RouterInputs& inputs) {
-  return from_prepared(
-      spec, inputs,
-      {.top_k = 0,
-       .temperature = 0.0,
-       .combine = "factors",
-       .prototype_norm = "unit",
-       .score = "signed",
-       .by_factors = false});
-}
-
-std::unique_ptr<Router> make_phatgoose(const RouteSpec& spec, const RouterInputs& inputs) {
-  return from_prepared(
-      spec, inputs,
-      {.top_k = 2,
-       .temperature = 0.0,
-       .input_norm = "layer",
-       .prototype_norm = "layer",
-       .score = "signed",
-       .by_factors = false});
-}
-
-constexpr const char* kMixHelp = ":top_k=N|all,top_p=P,temperature=T|sqrt,combine=outputs|factors";
-constexpr const char* kScoreHelp = ",input_norm=none|unit|layer,prototype_norm=none|unit|layer,score=abs|signed";
+constexpr PreparedOptions kByMeans{
+    .score = {.direction_norm = Norm::unit, .signed_score = true},
+    .mix = {.top_k = 0, .temperature = 0.0, .combine = ops::Combine::factors},
+};
+constexpr PreparedOptions kByGates{
+    .score = {.input_norm = Norm::layer, .direction_norm = Norm::layer, .signed_score = true},
+    .mix = {.top_k = 2, .temperature = 0.0},
+};
 
 }  // namespace
 
 std::vector<RouteEntry> token_routes() {
-  const std::string mix = kMixHelp, score = kScoreHelp;
   return {
-      {{"arrow",
-        mix + score + ",scale=true|false,directions=J,tie=none|qkv,general=EXPERT,search=exact|groups,probes=N",
-        "per token and site, by alignment with the experts' first singular directions"},
-       make_arrow},
-      {{"spectr", mix + ",directions=J", "per token and site, by the size of what each expert would add"}, make_spectr},
-      {{"seqr", mix, "the same for experts that share a frozen A, from small matrices"}, make_seqr},
-      {{"average-activation", mix + score, "per token and site, by likeness to the mean input of each expert's data"},
-       make_average_activation},
-      {{"phatgoose", mix + score, "per token and site, by gates trained for each expert alone"}, make_phatgoose},
+      route("arrow", "", "per token and site, by alignment with the experts' first singular directions", ArrowOptions{},
+            make_arrow, check_arrow),
+      route("spectr", "", "per token and site, by the size of what each expert would add", SpectrOptions{},
+            make_spectr),
+      route("seqr", "", "the same for experts that share a frozen A, from small matrices", TokenMixOptions{.top_k = 1},
+            make_seqr),
+      route("average-activation", "", "per token and site, by likeness to the mean input of each expert's data",
+            kByMeans, make_prepared<&kAverageActivations>),
+      route("phatgoose", "", "per token and site, by gates trained for each expert alone", kByGates,
+            make_prepared<&kPhatgooseGates>),
   };
 }
 
