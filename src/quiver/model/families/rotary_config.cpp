@@ -91,15 +91,17 @@ RotaryScaling scaling_of(const json& parameters, std::int64_t max_positions, con
   if (kind == "llama3") return llama3_scaling(parameters, where);
   if (kind == "yarn") return yarn_scaling(parameters, max_positions, where);
   const auto factor = positive(field<double>(parameters, "factor", where, 1.0), "factor", where);
+  RotaryScaling s;
   if (kind == "linear") {
-    field<double>(parameters, "factor", where);
-    return {.kind = Kind::linear, .factor = factor};
+    s.kind = Kind::linear;
+    s.factor = positive(field<double>(parameters, "factor", where), "factor", where);
+    return s;
   }
   QUIVER_CHECK(kind.empty() || kind == "default", unsupported, where,
                "rotary scaling '{}', expected default, linear, llama3 or yarn", kind);
   QUIVER_CHECK(factor == 1.0, format, where,
                "rotary scaling by {} without a kind; expected 'rope_type': linear, llama3 or yarn", factor);
-  return {};
+  return s;
 }
 
 }  // namespace
