@@ -96,10 +96,11 @@ json prepare_phatgoose(const RouteSpec& spec, const PrepareData& d) {
   options.batch_rows = 4;
   options.warmup = 0.1;
   options.max_steps = static_cast<std::int64_t>(spec.number("steps", 100));
+  options.epochs = options.max_steps;  // the steps end it
   const double rate = spec.number("learning_rate", 1e-3);
   const auto limit = limit_of(d, options.max_steps * 4);
   const json made_with{{"steps", options.max_steps},
-                       {"epochs", options.epochs},
+                       {"epochs", d.options.epochs},
                        {"learning_rate", rate},
                        {"seed", options.seed},
                        {"rows", limit}};
