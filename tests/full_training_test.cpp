@@ -66,21 +66,24 @@ class WholeModel : public testing::Test {
   void SetUp() override {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
+    options_.learning_rate = 1e-2;
+    options_.schedule = training::Schedule::constant;
+    options_.checkpoint_seconds = 0;
+    options_.validate_every = 2;
     for (std::int32_t n = 0; n < 6; ++n)
       rows_.push_back({{10 + n, 20, 30, 5 + n % 2, static_cast<std::int32_t>(40 + n)}, 3, 1.0, 0});
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  training::FullTraining run(const std::string& name, std::int64_t steps) const {
-    training::FullTraining out;
-    out.options.max_steps = steps;
-    out.options.learning_rate = 1e-2;
-    out.options.schedule = training::Schedule::constant;
-    out.options.checkpoint_seconds = 0;
-    out.options.validate_every = 2;
-    out.title = "test";
-    out.folder = folder_ / name;
-    return out;
+  /// Trains in the run folder NAME, as a caller who saves what it came to.
+  training::Figures train(model::TrainableModel& model, const std::string& name, std::int64_t steps,
+                          std::int64_t fail_at = -1) {
+    options_.max_steps = steps;
+    training::RunFolder run(folder_ / name, std::to_string(steps), false, progress_);
+    const auto figures = training::train_full(model, {options_, "test", &run}, this->steps(fail_at), rows_, progress_);
+    EXPECT_TRUE(fs::exists(folder_ / name / "checkpoint" / "state.json")) << "it stays until the model is saved";
+    run.saved();
+    return figures;
   }
   /// Two rows of each step, which differ from step to step.
   std::function<std::vector<data::TokenRow>(std::int64_t)> steps(std::int64_t fail_at = -1) const {
@@ -93,6 +96,7 @@ class WholeModel : public testing::Test {
 
   fs::path folder_ = fs::temp_directory_path() / fmt::format("quiver-full-{}", getpid());
   std::vector<data::TokenRow> rows_;
+  training::TrainOptions options_;
   SilentProgress progress_;
 };
 
@@ -113,7 +117,7 @@ TEST_F(WholeModel, GradientOfADecoderIsThatOfFiniteDifferences) {
 
 TEST_F(WholeModel, LearnsAndIsReadAgain) {
   auto model = model::TrainableModel::open(golden("llama_untied"));
-  const auto result = training::train_full(model, run("a", 40), steps(), rows_, progress_);
+  const auto result = train(model, "a", 40);
   EXPECT_LT(result.validation_loss, 0.3 * result.first_validation);
   model.save(folder_);
   const auto read = model::load_model(folder_, at::kFloat);
@@ -123,22 +127,21 @@ TEST_F(WholeModel, LearnsAndIsReadAgain) {
   const c10::AutoGradMode no_gradient(false);
   const auto difference = read.forward(batch, nullptr) - model.model().forward(batch, nullptr);
   EXPECT_LT(difference.abs().max().item<double>(), 1e-4);
-  EXPECT_FALSE(fs::exists(folder_ / "a" / "state.safetensors"));
+  EXPECT_FALSE(fs::exists(folder_ / "a" / "checkpoint"));
 }
 
 TEST_F(WholeModel, AKilledRunGoesOnToTheSameWeights) {
   auto straight = model::TrainableModel::open(golden("t5/v10"));
-  training::train_full(straight, run("a", 8), steps(), rows_, progress_);
+  train(straight, "a", 8);
   auto killed = model::TrainableModel::open(golden("t5/v10"));
-  EXPECT_THROW(training::train_full(killed, run("b", 8), steps(5), rows_, progress_), std::runtime_error);
+  EXPECT_THROW(train(killed, "b", 8, 5), std::runtime_error);
   auto again = model::TrainableModel::open(golden("t5/v10"));
-  const auto result = training::train_full(again, run("b", 8), steps(), rows_, progress_);
+  const auto result = train(again, "b", 8);
   EXPECT_EQ(result.steps, 8);
   EXPECT_TRUE(at::equal(again.parameters, straight.parameters));
   // A checkpoint of another run is not taken for this one.
-  EXPECT_THROW(training::train_full(killed, run("c", 8), steps(5), rows_, progress_), std::runtime_error);
-  auto other = run("c", 9);
-  EXPECT_THROW(training::train_full(killed, other, steps(), rows_, progress_), Error);
+  EXPECT_THROW(train(killed, "c", 8, 5), std::runtime_error);
+  EXPECT_THROW(train(killed, "c", 9), Error);
 }
 
 TEST_F(WholeModel, AFreshT5HasTheScalesOfItsPaper) {

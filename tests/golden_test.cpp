@@ -14,8 +14,8 @@
 #include "quiver/serving/generate.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
-#include "quiver/training/adamw.h"
-#include "quiver/training/expert_job.h"
+#include "quiver/ops/adamw.h"
+#include "quiver/training/expert_objective.h"
 #include "quiver/training/row_loss.h"
 #include "quiver/training/training_source.h"
 
@@ -203,33 +203,34 @@ TEST_F(Training, GradientsAndTenStepsEqualPeft) {
   options.learning_rate = 1e-2;
   options.weight_decay = 0.01;
   options.clip = 1.0;
-  training::ExpertJob job(data(), saved("start."), options);
-  const auto bank = std::make_shared<adapter::Bank>(model_);
-  bank->add("golden", job.adapter());
+  training::ExpertObjective objective(model_, options);
+  objective.add(data(), saved("start."));
+  auto& group = objective.lanes()[0].groups[0];
+  ops::AdamW optimizer(group.values);
   std::vector<training::WeightedRow> rows;
   double targets = 0;
-  for (const auto& row : job.data().train) targets += static_cast<double>(row.ids.size()) - row.target_begin;
-  for (const auto& row : job.data().train) rows.push_back({&row, 1.0 / targets});
+  for (const auto& row : objective.data(0).train) targets += static_cast<double>(training::target_tokens(row));
+  for (const auto& row : objective.data(0).train) rows.push_back({&row, 1.0 / targets});
 
   const auto losses = file_->load("loss").to(at::kDouble);
   const auto norms = file_->load("grad_norm").to(at::kDouble);
   for (std::int64_t step = 0; step < 10; ++step) {
-    job.gradient.zero_();
-    const auto bind = training::bind_training_rows(bank, std::vector<training::TrainingRow>(rows.size()), 0.0);
-    const auto pass = model::answer_pass(model_, training::answer_rows(rows), bind);
+    group.gradient.zero_();
+    const auto pass = model::answer_pass(model_, training::answer_rows(rows), objective.bind(rows));
     const auto loss = training::weighted_loss(model_, pass.hidden, rows);
     loss.backward();
     EXPECT_NEAR(loss.item<double>(), losses[step].item<double>(), 1e-4 * losses[step].item<double>());
     if (step == 0) {
-      for (const auto& [site, f] : job.adapter().sites) {
+      for (const auto& [site, f] : objective.adapter(0).sites) {
         EXPECT_LT(distance(f.a.grad(), file_->load("grad." + site + ".lora_A")), 1e-4) << site;
         EXPECT_LT(distance(f.b.grad(), file_->load("grad." + site + ".lora_B")), 1e-4) << site;
       }
     }
-    const double norm = job.optimizer.step(job.parameters, job.gradient, options.learning_rate, step, options);
+    const double norm = ops::clip_norm(group.gradient, options.clip);
+    optimizer.step(group.values, group.gradient, options.learning_rate, step, {.weight_decay = options.weight_decay});
     EXPECT_NEAR(norm, norms[step].item<double>(), 1e-3 * norms[step].item<double>());
   }
-  for (const auto& [site, f] : job.adapter().sites) {
+  for (const auto& [site, f] : objective.adapter(0).sites) {
     EXPECT_LT(distance(f.a.detach(), file_->load("end." + site + ".lora_A")), 1e-3) << site;
     EXPECT_LT(distance(f.b.detach(), file_->load("end." + site + ".lora_B")), 1e-3) << site;
   }

@@ -66,7 +66,7 @@ class Mixtures : public testing::Test {
   }
   training::RoutedTraining training() {
     options_.batch_rows = 3;
-    options_.max_steps = 40;
+    options_.epochs = options_.max_steps = 40;
     options_.learning_rate = 0.05;
     return {model_, options_, progress_, "test"};
   }
@@ -197,7 +197,7 @@ TEST_F(Mixtures, AdaMixLearnsAndBecomesOneAdapter) {
     const auto start = [&](std::int64_t copy) {
       return adapter::make_adapter(model_, {.rank = 2}, kinds, static_cast<std::uint64_t>(copy));
     };
-    training::RoutedResult result;
+    training::Figures result;
     auto set = training();
     options_.learning_rate = 0.02;
     const auto adapter = training::train_adamix(set, {.copies = 3}, start, rows_, rows_, result);
@@ -219,7 +219,7 @@ TEST_F(Mixtures, AdaMixOfOneCopyAgreesWithItself) {
   const auto start = [&](std::int64_t) { return adapter::make_adapter(model_, {.rank = 2}, {}, 5); };
   double losses[2];
   for (int with = 0; with < 2; ++with) {
-    training::RoutedResult result;
+    training::Figures result;
     training::train_adamix(training(), {.copies = 1, .consistency = with ? 1.0 : 0.0}, start, rows_, rows_, result);
     losses[with] = result.validation_loss;
   }

@@ -195,7 +195,7 @@ TEST_P(PemtTrained, LearnsKeepsItsSourcesAndIsReadAgain) {
   EXPECT_EQ(pemt.gates.size(), 4u);  // every block's second feed-forward map
   EXPECT_EQ(pemt.source_prompts.size(), 2u);
   training::TrainOptions options;
-  options.max_steps = 80;
+  options.epochs = options.max_steps = 80;
   options.learning_rate = 5e-2;
   SilentProgress progress;
   const training::RoutedTraining run{model_, options, progress, "test"};
@@ -330,7 +330,7 @@ TEST_F(PemtWithoutEncoder, AnswersGoOnFromTheirPromptsGates) {
 
 TEST_F(PemtWithoutEncoder, Learns) {
   training::TrainOptions options;
-  options.max_steps = 60;
+  options.epochs = options.max_steps = 60;
   options.learning_rate = 2e-2;
   SilentProgress progress;
   const auto before = pemt_.gates.begin()->second.clone();

@@ -12,16 +12,10 @@
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/base/strings.h"
+#include "quiver/ops/random_tensor.h"
 
 namespace quiver::adapter {
 namespace {
-
-at::Tensor uniform(std::int64_t rows, std::int64_t columns, double bound, Random& random) {
-  auto out = at::empty({rows, columns}, at::kFloat);
-  float* values = out.data_ptr<float>();
-  for (std::int64_t i = 0; i < out.numel(); ++i) values[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-  return out;
-}
 
 void check(const LoraOptions& o) {
   QUIVER_CHECK(o.rank >= 1 && o.rank <= 4096, usage, "--rank", "{}, expected 1 to 4096", o.rank);
@@ -113,9 +107,9 @@ Adapter make_lora(const model::Model& model, const LoraOptions& options, std::ui
     const auto& site = model.sites()[i];
     Random random(derive_seed(seed, i));
     const double share = options.init == LoraOptions::Init::mttl ? 3.0 : 1.0;
-    const auto a = uniform(options.rank, site.in, 1.0 / std::sqrt(share * static_cast<double>(site.in)), random);
+    const auto a = ops::uniform({options.rank, site.in}, 1.0 / std::sqrt(share * static_cast<double>(site.in)), random);
     const auto b = options.init == LoraOptions::Init::pemt
-                       ? uniform(site.out, options.rank, 1.0 / std::sqrt(static_cast<double>(options.rank)), random)
+                       ? ops::linear_start(site.out, options.rank, random)
                        : at::zeros({site.out, options.rank}, at::kFloat);
     adapter.sites[site.name] = {a, b, lora_scale(options.alpha, options.rank, options.rank_stabilised)};
   }

@@ -4,13 +4,15 @@
 #include "quiver/base/error.h"
 #include "quiver/bench/support.h"
 #include "quiver/model/load.h"
-#include "quiver/training/step.h"
+#include "quiver/training/loop.h"
+#include "quiver/training/expert_objective.h"
 
 namespace quiver::bench {
 namespace {
 
 /// Rows of the task's training split, or of random ids, in the order the steps take them.
-std::vector<data::TokenRow> training_rows(const BenchOptions& o, const model::Model& model, std::int64_t count) {
+std::vector<data::TokenRow> training_rows(const BenchOptions& o, const model::Model& model,
+                                          std::int64_t count) {
   std::vector<data::TokenRow> rows;
   if (o.task.empty()) {
     for (std::int64_t i = 0; i < count; ++i)
@@ -34,41 +36,41 @@ class Training {
  public:
   Training(const BenchOptions& o, const model::Model& model, std::int64_t experts, std::int64_t rows_each,
            std::int64_t rows_in_all)
-      : model_(model) {
-    options_.lora.rank = o.rank;
-    options_.batch_rows = rows_each;
-    options_.shuffle = false;
-    options_.clip = 0;
-    bank_ = std::make_shared<adapter::Bank>(model);
+      : objective_(model, set_up(o, rows_each)) {
     for (std::int64_t e = 0; e < experts; ++e) {
-      const auto name = "expert" + std::to_string(e);
-      jobs_.push_back(std::make_unique<training::ExpertJob>(
-          training::ExpertData{name, {}, training_rows(o, model, rows_in_all), {}},
-          adapter::make_lora(model, options_.lora, static_cast<std::uint64_t>(e)), options_));
-      bank_->add(name, jobs_.back()->adapter());
+      objective_.add({"expert" + std::to_string(e), {}, training_rows(o, model, rows_in_all), {}},
+                     adapter::make_lora(model, options_.lora, static_cast<std::uint64_t>(e)));
     }
+    loop_ = std::make_unique<training::Loop>(objective_, options_, progress_, "bench");
   }
 
   /// One step of these experts in one pass; returns its tokens.
   std::int64_t step(const std::vector<std::size_t>& experts) {
-    training::StepRows rows;
-    for (const auto e : experts) rows.take(static_cast<std::int64_t>(e), *jobs_[e]);
-    for (const auto& row : rows.rows) targets_ += training::target_tokens(*row.row);
-    training::accumulate_gradients(model_, bank_, rows, options_);
     for (const auto e : experts) {
-      auto& job = *jobs_[e];
-      job.optimizer.step(job.parameters, job.gradient, 1e-4, job.progress.step++, options_);
+      for (const auto& row : objective_.lanes()[e].rows(steps_)) targets_ += training::target_tokens(*row.row);
     }
-    return rows.tokens;
+    ++steps_;
+    return loop_->step(experts);
   }
   std::int64_t targets() const { return targets_; }
 
  private:
-  model::Model model_;
+  const training::TrainOptions& set_up(const BenchOptions& o, std::int64_t rows_each) {
+    options_.lora.rank = o.rank;
+    options_.batch_rows = rows_each;
+    options_.shuffle = false;
+    options_.clip = 0;
+    options_.learning_rate = 1e-4;
+    options_.schedule = training::Schedule::constant;
+    options_.warmup = 0.0;
+    return options_;
+  }
+
   training::TrainOptions options_;
-  std::shared_ptr<adapter::Bank> bank_;
-  std::vector<std::unique_ptr<training::ExpertJob>> jobs_;
-  std::int64_t targets_ = 0;
+  SilentProgress progress_;
+  training::ExpertObjective objective_;
+  std::unique_ptr<training::Loop> loop_;
+  std::int64_t targets_ = 0, steps_ = 0;
 };
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <set>
 
 #include "quiver/base/error.h"
+#include "quiver/adapter/describe_options.h"
 #include "quiver/cli/common.h"
+#include "quiver/cli/declare_options.h"
 #include "quiver/cli/verb.h"
 #include "quiver/evaluation/evaluate.h"
 #include "quiver/evaluation/report/report_grid.h"
@@ -30,7 +32,8 @@ struct Options {
   training::FewShotOptions few;
   evaluation::EvaluateOptions evaluate;
   std::vector<std::string> regimes;
-  std::string split = "test", schedule = "linear", retriever = "products", save;
+  OptionSet set;  ///< of adapt
+  std::string split = "test", save;
   std::int64_t seeds = 3;
   bool replace = false, json = false;
 };
@@ -53,7 +56,11 @@ class Run {
     QUIVER_CHECK(experts_.inputs.library, usage, "adapt",
                  "it draws on a library; give --library DIR, and no --adapter");
     QUIVER_CHECK(o.save.empty() || tasks_.size() == 1, usage, "--save", "{} tasks, expected one", tasks_.size());
-    if (!o.save.empty()) library::check_expert_name(o.save);
+    for (const auto& name : names_to_save()) {
+      library::check_expert_name(name);
+      QUIVER_CHECK(o.replace || !experts_.library->contains(name), usage, "--save " + name,
+                   "the library has an expert of that name; choose another, or --replace it");
+    }
     const auto rules = text_rules(o.join, loaded_, known_rules(o.experts, experts_), vectors_before(experts_));
     for (const auto& note : rules.notes) progress_.say(note);
     o.adapt.train.join = o.evaluate.join = rules.join;
@@ -139,10 +146,23 @@ class Run {
   }
 
   /// NAME where there is one adapter to keep, else NAME.REGIME.SEED.
-  void save(const data::Task& task, const std::string& regime, std::uint64_t seed, const training::Adapted& found) {
+  std::string name_to_save(const std::string& regime, std::uint64_t seed) const {
     const bool one = o_.regimes.size() == 1 && o_.seeds == 1;
+    return one ? o_.save : fmt::format("{}.{}.{}", o_.save, regime, seed);
+  }
+  std::vector<std::string> names_to_save() const {
+    std::vector<std::string> out;
+    if (o_.save.empty()) return out;
+    for (const auto& regime : o_.regimes) {
+      for (std::int64_t s = 0; s < o_.seeds; ++s)
+        out.push_back(name_to_save(regime, static_cast<std::uint64_t>(s) + o_.few.seed));
+    }
+    return out;
+  }
+
+  void save(const data::Task& task, const std::string& regime, std::uint64_t seed, const training::Adapted& found) {
     library::ExpertInfo info;
-    info.name = one ? o_.save : fmt::format("{}.{}.{}", o_.save, regime, seed);
+    info.name = name_to_save(regime, seed);
     info.tasks = {task.name};
     info.base_fingerprint = loaded_.model.fingerprint();
     info.training = {{"method", "adapt"},
@@ -201,34 +221,6 @@ std::string regime_help() {
   return out;
 }
 
-void declare_learning(CLI::App& app, Options& o) {
-  auto& t = o.adapt.train;
-  app.add_option("--steps", t.max_steps, "of what is tuned")->capture_default_str();
-  app.add_option("--batch", t.batch_rows, "examples per step")->capture_default_str();
-  app.add_option("--learning-rate", t.learning_rate, "of LoRA factors, after warm-up")->capture_default_str();
-  app.add_option("--warmup", t.warmup, "share of the steps in which the rate grows")->capture_default_str();
-  app.add_option("--schedule", o.schedule, "constant, linear or cosine")->capture_default_str();
-  app.add_option("--rank", t.lora.rank, "of fresh and merged adapters")->capture_default_str();
-  app.add_option("--alpha", t.lora.alpha, "scale = alpha / rank; default: 2 * rank");
-  app.add_option("--dropout", t.lora.dropout, "of the input of A")->capture_default_str();
-  app.add_option("--targets", t.lora.targets, "sites of fresh adapters; default: all")->delimiter(',');
-  app.add_option("--selector-learning-rate", o.adapt.skill_training.selector_learning_rate, "poly: of the logits")
-      ->capture_default_str();
-  app.add_option("--skill-learning-rate", o.adapt.skill_training.skill_learning_rate, "poly: of the skills")
-      ->capture_default_str();
-  app.add_option("--weight-learning-rate", o.adapt.weight_learning_rate, "selector: of the experts' weights")
-      ->capture_default_str();
-  app.add_option("--evaluations", o.adapt.lorahub.evaluations, "lorahub: losses computed")->capture_default_str();
-}
-
-void declare_sources(CLI::App& app, Options& o) {
-  app.add_option("--start", o.adapt.start, "shared: the expert to go on from")->capture_default_str();
-  app.add_option("--skills", o.adapt.skills, "poly: the trained skills to go on from")->capture_default_str();
-  app.add_option("--retriever", o.retriever, "library-mean-retrieved: products, svd, cosine or random")
-      ->capture_default_str();
-  app.add_option("--retrieved", o.adapt.retrieval.top_k, "library-mean-retrieved: experts")->capture_default_str();
-}
-
 }  // namespace
 
 std::function<void()> declare_adapt(CLI::App& app) {
@@ -246,8 +238,8 @@ std::function<void()> declare_adapt(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--seeds", o->seeds, "repetitions, each with its own examples")->capture_default_str();
   app.add_option("--seed", o->few.seed, "of the first repetition")->capture_default_str();
-  declare_learning(app, *o);
-  declare_sources(app, *o);
+  describe(o->adapt, o->set);
+  declare(app, o->set);
   app.add_option("--split", o->split, "that is scored: train, validation or test")->capture_default_str();
   app.add_option("--limit", o->evaluate.limit, "rows scored; 0: all")->capture_default_str();
   app.add_option("--max-new-tokens", o->evaluate.max_new_tokens, "of a generated answer")->capture_default_str();
@@ -257,12 +249,11 @@ std::function<void()> declare_adapt(CLI::App& app) {
   app.add_option("--save", o->save, "keep the result as an expert; with several regimes or seeds NAME.REGIME.SEED");
   app.add_flag("--replace", o->replace, "overwrite experts of the same names");
   app.add_flag("--json", o->json, "an object per regime and seed, then one per regime");
-  return [o, &app] {
-    if (app.count("--alpha") == 0) o->adapt.train.lora.alpha = 2.0 * static_cast<double>(o->adapt.train.lora.rank);
+  return [o] {
+    adapter::settle(o->adapt.train.lora, o->set);
     if (o->few.shots == 0 && o->few.shots_per_class == 0) o->few.shots = 16;
     QUIVER_CHECK(o->seeds >= 1, usage, "--seeds", "{}, expected at least 1", o->seeds);
-    o->adapt.train.schedule = training::schedule_of_name(o->schedule);
-    o->adapt.retrieval.kind = clustering::retriever_of_name(o->retriever);
+    training::check_regimes(o->regimes, o->set);
     Run(*o).all();
   };
 }

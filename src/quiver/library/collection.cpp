@@ -23,16 +23,6 @@ bool is_digits(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-std::string fit_name(std::string name) {
-  for (auto& c : name) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '/') c = '-';
-    if (!(byte < 0x80 && std::isalnum(byte)) && c != '.' && c != '_' && c != '-') c = '_';
-  }
-  if (name.starts_with('.')) name[0] = '_';
-  return name.substr(0, kMaxName_bytes);
-}
-
 /// The last part of a path that may end in a slash or a dot.
 std::string own_name(const fs::path& folder) {
   const auto path = fs::weakly_canonical(folder);
@@ -112,6 +102,16 @@ void read_expert_json(ExpertInfo& info, const fs::path& file) {
 }
 
 }  // namespace
+
+std::string fit_name(std::string name) {
+  for (auto& c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '/') c = '-';
+    if (!(byte < 0x80 && std::isalnum(byte)) && c != '.' && c != '_' && c != '-') c = '_';
+  }
+  if (name.starts_with('.')) name[0] = '_';
+  return name.substr(0, kMaxName_bytes);
+}
 
 CollectionFormat collection_format_of_name(const std::string& name) {
   if (name == "auto") return CollectionFormat::automatic;

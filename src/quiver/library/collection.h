@@ -12,6 +12,9 @@
 
 namespace quiver::library {
 
+/// A name that a library takes, of any name: `/` becomes `-`, other characters that it cannot have `_`; at most 128.
+std::string fit_name(std::string name);
+
 enum class CollectionFormat { automatic, peft, mttl, pemt };
 
 /// `auto`, `peft`, `mttl` or `pemt`. Throws Error{usage} naming the nearest.

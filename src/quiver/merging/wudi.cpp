@@ -11,11 +11,12 @@
 #include <limits>
 
 #include "quiver/merging/low_rank.h"
+#include "quiver/ops/adamw.h"
 
 namespace quiver::merging {
 namespace {
 
-constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8, kLeastChange = 1e-4;
+constexpr double kLeastChange = 1e-4;
 constexpr int kPatience = 5;
 
 /// The objective is <X, G X> - 2 <X, C> + constant, with G = S S^T, S = [X_i / |X_i|] side by side and
@@ -49,18 +50,14 @@ at::Tensor wudi_tensor(const std::vector<at::Tensor>& tensors, double learning_r
   const Objective objective(tensors);
   auto x = tensors[0].clone();
   for (std::size_t i = 1; i < tensors.size(); ++i) x += tensors[i];
-  auto mean = at::zeros_like(x), square = at::zeros_like(x);
+  ops::AdamW adam(x);
   double previous = std::numeric_limits<double>::infinity();
   int still = 0;
-  for (std::int64_t step = 1; step <= iterations; ++step) {
+  for (std::int64_t step = 0; step < iterations; ++step) {
     const auto gx = objective.g_times(x);
     const double value = (x * (gx - 2.0 * objective.c)).sum().item<double>() + objective.constant;
     const auto gradient = 2.0 * (gx - objective.c);
-    mean.mul_(kBeta1).add_(gradient, 1.0 - kBeta1);
-    square.mul_(kBeta2).addcmul_(gradient, gradient, 1.0 - kBeta2);
-    const auto n = static_cast<double>(step);
-    const auto spread = (square / (1.0 - std::pow(kBeta2, n))).sqrt_().add_(kEps);
-    x.addcdiv_(mean, spread, -learning_rate / (1.0 - std::pow(kBeta1, n)));
+    adam.step(x, gradient, learning_rate, step);
     still = std::abs(previous - value) < kLeastChange ? still + 1 : 0;
     if (still >= kPatience) break;
     previous = value;

@@ -28,7 +28,8 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
     const c10::AutoGradMode with_gradient(true);
     auto x = context->get_saved_variables()[0].detach();
     x.set_requires_grad(true);
-    torch::autograd::backward({holder->part(x)}, {gradients[0]});
+    // What leads to the tensors that the part uses may be shared with other parts, whose backward passes need it too.
+    torch::autograd::backward({holder->part(x)}, {gradients[0]}, /*retain_graph=*/true);
     return {x.grad(), {}};
   }
 };

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "quiver/base/options.h"
 #include "quiver/base/strings.h"
+#include "quiver/training/methods/table.h"
 #include "quiver/workspace/prepare_routes.h"
 
 namespace quiver::recipes {
@@ -55,6 +57,34 @@ std::string label_of(const BuiltLibrary& library) {
   return library.folder.empty() ? "" : fmt::format("{}, seed {}, ", library.construction, library.seed);
 }
 
+/// The values of an option among a construction's settings and arguments; empty where it is not given.
+std::string given(const Settings& settings, const Arguments& arguments, const std::string& key) {
+  const auto option = command_line_name(key);
+  const auto found = std::find(arguments.begin(), arguments.end(), option);
+  if (found != arguments.end() && found + 1 != arguments.end()) return *(found + 1);
+  const auto set = settings.find(key);
+  return set != settings.end() ? join(set->second, ",") : "";
+}
+
+/// The recipe's [train] is for all constructions: each takes of it what its method reads. What a construction says for
+/// itself is taken as it is.
+Settings train_settings(const Recipe& recipe, const Construction& c) {
+  const auto all = merged(recipe.train, c.train);
+  training::MethodOptions options;
+  options.method = c.building == Building::models ? "full" : given(all, c.arguments, "method");
+  if (options.method.empty()) options.method = "lora";
+  const auto kinds = given(all, c.arguments, "kind");
+  if (!kinds.empty()) options.kinds = split(kinds, ',');
+  options.init_from = given(all, c.arguments, "init_from");
+  const auto reads = training::options_read(options);
+  Settings out;
+  for (const auto& [key, value] : all) {
+    const bool read = std::find(reads.begin(), reads.end(), key) != reads.end();
+    if (read || c.train.contains(key)) out[key] = value;
+  }
+  return out;
+}
+
 }  // namespace
 
 BuiltLibrary empty_library(const Construction& construction, std::int64_t seed) {
@@ -77,11 +107,11 @@ Cell train_cell(const Recipe& recipe, const Construction& c, const BuiltLibrary&
   const bool whole = c.building == Building::models;
   Cell cell;
   cell.label = fmt::format("train {}{}", label_of(into), short_name(name));
-  cell.command = whole ? on_model("train", recipe, {"--method", "full", "--output", name})
+  cell.command = whole ? on_model("train", recipe, {"--method", "full", "--output", name, "--replace"})
                        : on_model("train", recipe, {"--library", into.folder, "--replace", "--name", name});
   add_limit(cell.command, "--limit", c.rows > 0 ? c.rows : alone ? data.rows : data.rows_per_task);
   add_limit(cell.command, "--validation-limit", alone ? data.validation_rows : data.joint_validation_rows);
-  add(cell.command, arguments_of(merged(recipe.train, c.train)));
+  add(cell.command, arguments_of(train_settings(recipe, c)));
   add(cell.command, arguments_of(recipe.text));
   add(cell.command, {"--seed", std::to_string(into.seed)});
   for (auto argument : c.arguments) {

@@ -125,6 +125,11 @@ void read_ends(const SideFiles& files, const TokenTable& table, TokenizerParts& 
   } else if (const auto id = table.find(files.named("eos_token"))) {
     parts.eos_ids = {*id};
   }
+  // The tokenizer's own end comes first, wherever the list has it: it is the one that closes an answer in training.
+  if (const auto id = table.find(files.named("eos_token"))) {
+    const auto found = std::find(parts.eos_ids.begin(), parts.eos_ids.end(), *id);
+    if (found != parts.eos_ids.end()) std::rotate(parts.eos_ids.begin(), found, found + 1);
+  }
   if (const auto id = table.find(files.named("bos_token"))) parts.bos_id = id;
   if (!parts.bos_id && config.has("bos_token_id")) parts.bos_id = read_id_or_ids(config.at("bos_token_id")).at(0);
 }

@@ -203,7 +203,7 @@ TEST_F(ModelFolder, GenerationConfigNamesTheEnds) {
   write("config.json", R"({"eos_token_id": 0})");
   EXPECT_EQ(load()->eos_ids(), std::vector<TokenId>{0});
   write("generation_config.json", R"({"eos_token_id": [2, 1]})");
-  EXPECT_EQ(load()->eos_ids(), (std::vector<TokenId>{2, 1}));
+  EXPECT_EQ(load()->eos_ids(), (std::vector<TokenId>{1, 2})) << "the tokenizer's own end first";
   write("generation_config.json", R"({"eos_token_id": [2, 77]})");
   EXPECT_THROW(load(), Error);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 
 #include <vector>
 
@@ -17,6 +18,14 @@ template <typename ForEach>
 at::Tensor flattened(ForEach for_each) {
   std::vector<at::Tensor> parts;
   for_each([&](const at::Tensor& t) { parts.push_back(t.detach().to(at::kFloat).reshape({-1})); });
+  return at::cat(parts, 0);
+}
+
+/// Where weight decay applies in flattened(for_each), bool [P]: in matrices, not in vectors (norms, biases, scales).
+template <typename ForEach>
+at::Tensor flat_decays(ForEach for_each) {
+  std::vector<at::Tensor> parts;
+  for_each([&](const at::Tensor& t) { parts.push_back(at::full({t.numel()}, t.dim() >= 2, at::kBool)); });
   return at::cat(parts, 0);
 }
 
@@ -34,6 +43,10 @@ void point_into(const at::Tensor& flat, ForEach for_each) {
 
 inline at::Tensor flattened(const adapter::Adapter& adapter) {
   return flattened([&](auto visit) { adapter::for_each_tensor(adapter, visit); });
+}
+
+inline at::Tensor flat_decays(const adapter::Adapter& adapter) {
+  return flat_decays([&](auto visit) { adapter::for_each_tensor(adapter, visit); });
 }
 
 /// The adapter's shape over views of `flat`.

@@ -2,10 +2,23 @@
 #include "quiver/training/row_loss.h"
 
 #include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include <limits>
 
 #include "quiver/ops/cross_entropy.h"
 
 namespace quiver::training {
+
+std::int64_t target_tokens(const data::TokenRow& row) {
+  return static_cast<std::int64_t>(row.ids.size()) - row.target_begin;
+}
+
+double weighted_targets(const std::vector<WeightedRow>& rows) {
+  double sum = 0.0;
+  for (const auto& r : rows) sum += r.row->weight * static_cast<double>(target_tokens(*r.row));
+  return sum;
+}
 
 std::vector<model::AnswerRow> answer_rows(const std::vector<WeightedRow>& rows) {
   std::vector<model::AnswerRow> out;
@@ -40,6 +53,25 @@ std::vector<std::vector<WeightedRow>> portions(const std::vector<WeightedRow>& r
     tokens += own;
   }
   return out;
+}
+
+double mean_loss(const model::Model& model, const std::vector<WeightedRow>& rows, const BindRows& bind) {
+  constexpr std::int64_t kPortion_tokens = 2048;
+  const c10::AutoGradMode no_gradient(false);
+  const double all = weighted_targets(rows);
+  if (!(all > 0)) return std::numeric_limits<double>::quiet_NaN();
+  std::vector<WeightedRow> counted;
+  for (const auto& r : rows) {
+    if (r.row->weight == 0) continue;
+    counted.push_back(r);
+    counted.back().token_weight = r.row->weight;
+  }
+  double sum = 0.0;
+  for (const auto& portion : portions(counted, kPortion_tokens)) {
+    const auto pass = model::answer_pass(model, answer_rows(portion), bind ? bind(portion) : model::BindExperts());
+    sum += weighted_loss(model, pass.hidden, portion).item<double>();
+  }
+  return sum / all;
 }
 
 }  // namespace quiver::training

@@ -7,7 +7,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
-#include "quiver/training/step.h"
+#include "quiver/training/row_loss.h"
 
 namespace quiver::training {
 namespace {

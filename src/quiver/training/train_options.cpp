@@ -26,25 +26,33 @@ const char* name_of(Schedule schedule) {
 
 }  // namespace
 
-Schedule schedule_of_name(const std::string& name) {
-  for (const auto schedule : {Schedule::constant, Schedule::linear, Schedule::cosine}) {
-    if (name == name_of(schedule)) return schedule;
-  }
-  fail(ErrorCode::usage, "--schedule", "'{}'{}", name, suggestion(name, {"constant", "linear", "cosine"}));
+void describe(TrainOptions& o, OptionSet& set) {
+  set.group("optimisation")
+      .integer("epochs", o.epochs, at_least(1), "passes over the rows")
+      .integer("max_steps", o.max_steps, at_least(0), "stop after so many steps, if the epochs are not over; 0: never")
+      .integer("batch", o.batch_rows, at_least(1), "rows per step, of each expert")
+      .number("learning_rate", o.learning_rate, above(0), "after warm-up")
+      .number("warmup", o.warmup, between(0, 1), "share of the steps in which the rate grows")
+      .choice("schedule", o.schedule,
+              {{"constant", Schedule::constant}, {"linear", Schedule::linear}, {"cosine", Schedule::cosine}},
+              "of the rate after warm-up")
+      .number("weight_decay", o.weight_decay, at_least(0), "of AdamW; norms, biases and scales are spared")
+      .number("clip", o.clip, at_least(0), "largest gradient norm; 0: off")
+      .integer("seed", o.seed, at_least(0), "of weights, order and dropout")
+      .integer("validate_every", o.validate_every, at_least(0), "steps; 0: once an epoch")
+      .integer("patience", o.patience, at_least(0), "validations without a new best before stopping early; 0: never")
+      .flag("recompute", o.recompute,
+            "keep less for the backward pass and compute it again: less memory, more time")
+      .integer("micro_tokens", o.micro_tokens, at_least(1), "a step is computed in portions of about so many tokens")
+      .number("checkpoint_seconds", o.checkpoint_seconds, at_least(0), "between checkpoints")
+      .flag_off("no_shuffle", o.shuffle, "rows in the order of the files");
 }
 
-void check(const TrainOptions& o) {
-  const auto require = [](bool ok, const char* option, double value, const char* expected) {
-    QUIVER_CHECK(ok, usage, option, "{}, expected {}", value, expected);
-  };
-  require(o.epochs >= 1, "--epochs", static_cast<double>(o.epochs), "1 or more");
-  require(o.max_steps >= 0, "--max-steps", static_cast<double>(o.max_steps), "0 (all epochs) or more");
-  require(o.batch_rows >= 1, "--batch", static_cast<double>(o.batch_rows), "1 or more rows");
-  require(o.learning_rate > 0, "--learning-rate", o.learning_rate, "a positive number");
-  require(o.warmup >= 0 && o.warmup <= 1, "--warmup", o.warmup, "a share of 0 to 1");
-  require(o.weight_decay >= 0, "--weight-decay", o.weight_decay, "0 or more");
-  require(o.clip >= 0, "--clip", o.clip, "0 (off) or more");
-  require(o.micro_tokens >= 1, "--micro-tokens", static_cast<double>(o.micro_tokens), "1 or more");
+void check(const TrainOptions& options) {
+  auto copy = options;
+  OptionSet set;
+  describe(copy, set);
+  for (const auto& option : set.options()) option.assign(option.text(), command_line_name(option.name));
 }
 
 nlohmann::json to_json(const data::JoinOptions& j) {
@@ -103,13 +111,13 @@ nlohmann::json to_json(const TrainOptions& o) {
   return out;
 }
 
-double learning_rate_at(const TrainOptions& o, std::int64_t step, std::int64_t total) {
+double learning_rate_at(const TrainOptions& o, double rate, std::int64_t step, std::int64_t total) {
   const auto warm = static_cast<std::int64_t>(std::ceil(o.warmup * static_cast<double>(total)));
-  if (step < warm) return o.learning_rate * static_cast<double>(step + 1) / static_cast<double>(warm);
-  if (o.schedule == Schedule::constant) return o.learning_rate;
+  if (step < warm) return rate * static_cast<double>(step + 1) / static_cast<double>(warm);
+  if (o.schedule == Schedule::constant) return rate;
   const double done = static_cast<double>(step - warm) / static_cast<double>(std::max<std::int64_t>(1, total - warm));
-  if (o.schedule == Schedule::linear) return o.learning_rate * (1.0 - done);
-  return o.learning_rate * 0.5 * (1.0 + std::cos(std::numbers::pi * done));
+  if (o.schedule == Schedule::linear) return rate * (1.0 - done);
+  return rate * 0.5 * (1.0 + std::cos(std::numbers::pi * done));
 }
 
 }  // namespace quiver::training

@@ -7,14 +7,13 @@
 #include <string>
 
 #include "quiver/adapter/kinds.h"
+#include "quiver/base/options.h"
 #include "quiver/data/batching.h"
 #include "quiver/data/join.h"
 
 namespace quiver::training {
 
 enum class Schedule { constant, linear, cosine };
-
-Schedule schedule_of_name(const std::string& name);
 
 struct TrainOptions {
   adapter::LoraOptions lora;
@@ -31,7 +30,7 @@ struct TrainOptions {
   double warmup = 0.06;         ///< share of all steps with a linearly growing rate
   Schedule schedule = Schedule::linear;               ///< after warm-up: to 0 linearly or along a cosine, or constant
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< of AdamW
-  double weight_decay = 0.0;
+  double weight_decay = 0.0;        ///< of matrices; norms, biases and scales are spared
   double clip = 1.0;                ///< largest norm of an expert's gradient; 0: no clipping
   std::uint64_t seed = 0;           ///< each expert draws from its own streams of it, by its name
   std::int64_t validate_every = 0;  ///< steps between validations; 0: once an epoch
@@ -45,14 +44,18 @@ struct TrainOptions {
   double checkpoint_seconds = 30.0;  ///< between checkpoints
 };
 
-/// Throws Error{usage} naming the option that is out of range.
+/// epochs, max_steps, batch, learning_rate, warmup, schedule, weight_decay, clip, seed, validate_every, patience,
+/// recompute, micro_tokens, checkpoint_seconds, no_shuffle. lora, kind and join are described by their own.
+void describe(TrainOptions& options, OptionSet& set);
+
+/// Throws Error{usage} naming the option of the description that is out of range.
 void check(const TrainOptions& options);
 
 /// Everything that changes the result, for expert.json and for telling whether a checkpoint belongs to a run.
 nlohmann::json to_json(const TrainOptions& options);
 nlohmann::json to_json(const data::JoinOptions& options);
 
-/// The rate of step `step` (from 0) of `total`.
-double learning_rate_at(const TrainOptions& options, std::int64_t step, std::int64_t total);
+/// The rate of step `step` (from 0) of `total` where it is `rate` after warm-up.
+double learning_rate_at(const TrainOptions& options, double rate, std::int64_t step, std::int64_t total);
 
 }  // namespace quiver::training

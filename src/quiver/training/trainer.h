@@ -1,32 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Training experts over the frozen base: one, or several at once, by the same code.
-//
-// Each step takes every unfinished expert's next batch, packs the rows of all of them side by side, and runs them
-// through the base once, each row under its own expert. An expert's loss is the mean cross-entropy over the target
-// tokens of its own rows, so its gradient is the one it would have alone; its optimiser, schedule, clipping, dropout
-// and data order are its own too.
+// Training experts of a library over the frozen base: one, or several at once (expert_objective.h).
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
-#include "quiver/adapter/bank.h"
 #include "quiver/base/progress.h"
 #include "quiver/library/library.h"
 #include "quiver/model/model.h"
-#include "quiver/training/expert_job.h"
+#include "quiver/training/expert_objective.h"
+#include "quiver/training/figures.h"
 
 namespace quiver::training {
 
-struct TrainedExpert {
+struct TrainedExpert : Figures {
   std::string name;
-  std::int64_t steps = 0;
-  std::int64_t tokens = 0;
-  double tokens_per_second = 0.0;
-  double train_loss = 0.0;       ///< mean over the steps of the last interval between validations
-  double validation_loss = 0.0;  ///< best; NaN without validation rows
-  fs::path path;                 ///< the expert's folder
-  bool already_there = false;    ///< the library had it, trained with the same options on the same rows
+  fs::path path;               ///< the expert's folder
+  bool already_there = false;  ///< the library had it, trained with the same options on the same rows
 };
 
 struct TrainRequest {
@@ -34,15 +25,24 @@ struct TrainRequest {
   const library::Library& library;
   const TrainOptions& options;
   Progress& progress;
-  bool replace = false;                     ///< overwrite an expert of the same name that was trained otherwise
-  const adapter::Adapter* start = nullptr;  ///< null: a fresh LoRA
+  /// Overwrite an expert of the same name that was trained otherwise, and drop the checkpoint of such a run.
+  bool replace = false;
+  const adapter::Adapter* start = nullptr;  ///< null: a fresh one
+  /// Called as each expert is in the library, also where the session fails later; may be null.
+  std::function<void(const TrainedExpert&)> trained = nullptr;
 };
 
-/// Trains the experts together and adds each to the library when it is done. Interrupted runs go on from their
-/// checkpoints. Throws Error{usage} where a name is taken by another expert.
+/// Trains the experts together and adds each to the library when it is done, in the order of their names. Interrupted
+/// runs go on from their checkpoints; one that another process trains is waited for. Throws Error{usage} where a name
+/// is taken by another expert, Error{mismatch} where a checkpoint is another run's, both before any is trained.
 std::vector<TrainedExpert> train_experts(const TrainRequest& request, std::vector<ExpertData> experts);
 
-/// Mean cross-entropy over the target tokens of `rows` under expert `expert` of `bank` (none: < 0).
+/// Throws Error{usage} where one of the names cannot be a name, or is taken by an expert that was trained otherwise and
+/// may not be replaced.
+void check_free(const TrainRequest& request, const std::vector<ExpertData>& experts);
+
+/// Mean cross-entropy over the target tokens of `rows`, weighted by the rows' weights, under expert `expert` of `bank`
+/// (none: < 0). NaN where no row counts.
 double mean_loss(const model::Model& model, std::shared_ptr<const adapter::Bank> bank, std::int64_t expert,
                  const std::vector<data::TokenRow>& rows);
 

@@ -9,6 +9,7 @@
 #include "quiver/adapter/module_pattern.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/ops/random_tensor.h"
 
 namespace quiver::adapter {
 namespace {
@@ -24,12 +25,7 @@ at::Tensor normal(at::IntArrayRef shape, Random& random, double deviation) {
   return out;
 }
 
-at::Tensor uniform(at::IntArrayRef shape, Random& random, double bound) {
-  auto out = at::empty(shape, at::kFloat);
-  for (std::int64_t i = 0; i < out.numel(); ++i)
-    out.data_ptr<float>()[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-  return out;
-}
+at::Tensor uniform(at::IntArrayRef shape, Random& random, double bound) { return ops::uniform(shape, bound, random); }
 
 at::Tensor random_embeddings(const NewAdapter& in, std::uint64_t stream) {
   Random random(derive_seed(in.seed, stream));

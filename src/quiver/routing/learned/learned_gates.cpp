@@ -10,15 +10,14 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/ops/random_tensor.h"
 
 namespace quiver::routing {
 namespace {
 
+/// A leaf that trains.
 at::Tensor uniform(Random& random, std::int64_t count, double bound) {
-  auto out = at::empty({count}, at::kFloat);
-  auto* values = out.data_ptr<float>();
-  for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-  return out.set_requires_grad(true);
+  return ops::uniform({count}, bound, random).set_requires_grad(true);
 }
 
 std::int64_t total_width(const std::vector<model::Site>& sites) {

@@ -7,27 +7,20 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/ops/adamw.h"
+#include "quiver/ops/random_tensor.h"
 
 namespace quiver::routing {
 namespace {
-
-/// U(-1/sqrt(in), 1/sqrt(in)) [out, in].
-at::Tensor uniform(std::int64_t out, std::int64_t in, Random& random) {
-  auto weight = at::zeros({out, in}, at::kFloat);
-  const double reach = 1.0 / std::sqrt(static_cast<double>(in));
-  for (std::int64_t i = 0; i < weight.numel(); ++i)
-    weight.data_ptr<float>()[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * reach);
-  return weight;
-}
 
 at::Tensor standardised(const DomainClassifier& classifier, const at::Tensor& features) {
   return (features.to(at::kFloat) - classifier.mean) / classifier.deviation;
@@ -65,28 +58,15 @@ DomainClassifier start(const at::Tensor& features, std::int64_t experts, const D
   Random random(o.seed);
   auto in = features.size(1);
   if (o.depth == 2) {
-    out.weights.push_back(uniform(o.width, in, random));
+    out.weights.push_back(ops::linear_start(o.width, in, random));
     out.biases.push_back(at::zeros({o.width}, at::kFloat));
     in = o.width;
   }
-  out.weights.push_back(o.depth == 2 ? uniform(experts, in, random) : at::zeros({experts, in}, at::kFloat));
+  out.weights.push_back(o.depth == 2 ? ops::linear_start(experts, in, random) : at::zeros({experts, in}, at::kFloat));
   out.biases.push_back(at::zeros({experts}, at::kFloat));
   out.weights[0].masked_fill_(constant, 0.0);
   return out;
 }
-
-/// Adam's moments (Kingma and Ba, 2015) of one tensor.
-struct Moments {
-  at::Tensor first, second;
-  void step(at::Tensor& values, const at::Tensor& gradient, double rate, std::int64_t step) {
-    constexpr double kFirst = 0.9, kSecond = 0.999, kEpsilon = 1e-8;
-    first = first * kFirst + gradient * (1 - kFirst);
-    second = second * kSecond + gradient.square() * (1 - kSecond);
-    const double t = static_cast<double>(step + 1);
-    const auto corrected = first / (1 - std::pow(kFirst, t));
-    values.sub_(corrected / ((second / (1 - std::pow(kSecond, t))).sqrt() + kEpsilon) * rate);
-  }
-};
 
 }  // namespace
 
@@ -116,8 +96,8 @@ DomainClassifier fit_domain_classifier(const at::Tensor& features, const at::Ten
   for (auto* list : {&out.weights, &out.biases}) {
     for (auto& t : *list) parameters.push_back(t.set_requires_grad(true));
   }
-  std::vector<Moments> moments;
-  for (const auto& p : parameters) moments.push_back({at::zeros_like(p), at::zeros_like(p)});
+  std::vector<ops::AdamW> adam;
+  for (const auto& p : parameters) adam.emplace_back(p);
   for (std::int64_t step = 0; step < o.steps; ++step) {
     const c10::AutoGradMode gradients(true);
     auto loss = -(of_standardised(out, scaled).gather(1, labels.unsqueeze(1)).squeeze(1) * shares).sum();
@@ -128,7 +108,7 @@ DomainClassifier fit_domain_classifier(const at::Tensor& features, const at::Ten
     const auto left = static_cast<double>(o.steps - step) / static_cast<double>(o.steps);
     const double rate = o.learning_rate * std::min(1.0, 2.0 * left);
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      moments[i].step(parameters[i], parameters[i].grad(), rate, step);
+      adam[i].step(parameters[i], parameters[i].grad(), rate, step);
       parameters[i].mutable_grad() = at::Tensor();
     }
   }

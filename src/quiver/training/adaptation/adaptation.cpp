@@ -2,6 +2,7 @@
 #include "quiver/training/adaptation/adaptation.h"
 
 #include <chrono>
+#include <algorithm>
 #include <cmath>
 
 #include "quiver/adapter/task_prompts.h"
@@ -176,34 +177,53 @@ enum class Draws {
   factors,  ///< an adapter out of their low-rank factors
 };
 
+using Names = std::vector<std::string>;
+
 struct Entry {
   RegimeHelp help;
   Adapted (*run)(const Regime&);
+  Names reads;  ///< of the described options
   Draws draws = Draws::nothing;
 };
 
+Names operator+(Names a, const Names& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 const std::vector<Entry>& entries() {
+  static const Names steps{"steps", "batch", "warmup", "schedule"}, fresh{"rank", "alpha", "targets"};
+  static const Names tuned = steps + Names{"learning_rate", "dropout"};
+  static const Names selected = steps + Names{"skills", "selector_learning_rate"};
   static const std::vector<Entry> table{
-      {{"private", "a fresh LoRA"}, from_scratch},
-      {{"shared", "go on from the expert named by --start"}, from_shared},
-      {{"library-mean", "go on from the mean of all experts' factors"}, from_library_mean, Draws::factors},
+      {{"private", "a fresh LoRA"}, from_scratch, tuned + fresh},
+      {{"shared", "go on from the expert named by --start"}, from_shared, tuned + Names{"start"}},
+      {{"library-mean", "go on from the mean of all experts' factors"}, from_library_mean, tuned, Draws::factors},
       {{"library-mean-retrieved", "go on from the mean of the experts that --retriever finds"},
        from_retrieved_mean,
-       Draws::factors},
-      {{"nearest", "go on from the expert with the least loss on the examples"}, from_nearest},
+       tuned + fresh + Names{"retriever", "retrieved"}, Draws::factors},
+      {{"nearest", "go on from the expert with the least loss on the examples"}, from_nearest, tuned},
       {{"arrow-init", "go on from the merge of the experts by Arrow's mean weights on the examples"},
        from_arrow,
-       Draws::factors},
-      {{"selector", "weights per site over the experts, which stay as they are"}, selector, Draws::factors},
-      {{"experts-and-selector", "the same, the experts trained too"}, experts_and_selector, Draws::factors},
-      {{"lorahub", "one weight per expert, found without gradients"}, by_lorahub, Draws::factors},
-      {{"poly", "a fresh selector over the skills named by --skills, both trained"}, poly},
-      {{"poly-z", "the selector alone"}, poly_z},
-      {{"poly-mu", "go on from the mean of the skills as one LoRA"}, poly_mu},
-      {{"poly-random", "like poly, from skills that are not loaded"}, poly_random},
-      {{"mhr", "poly where the skills have several splits"}, poly},
-      {{"mhr-z", "poly-z likewise"}, poly_z},
-      {{"mhr-mu", "poly-mu likewise"}, poly_mu},
+       tuned + Names{"rank"}, Draws::factors},
+      {{"selector", "weights per site over the experts, which stay as they are"},
+       selector,
+       steps + Names{"weight_learning_rate"}, Draws::factors},
+      {{"experts-and-selector", "the same, the experts trained too"},
+       experts_and_selector,
+       steps + Names{"weight_learning_rate", "learning_rate"}, Draws::factors},
+      {{"lorahub", "one weight per expert, found without gradients"}, by_lorahub, {"evaluations"}, Draws::factors},
+      {{"poly", "a fresh selector over the skills named by --skills, both trained"},
+       poly,
+       selected + Names{"skill_learning_rate"}},
+      {{"poly-z", "the selector alone"}, poly_z, selected},
+      {{"poly-mu", "go on from the mean of the skills as one LoRA"}, poly_mu, tuned + Names{"skills"}},
+      {{"poly-random", "like poly, from skills that are not loaded"},
+       poly_random,
+       selected + Names{"skill_learning_rate"}},
+      {{"mhr", "poly where the skills have several splits"}, poly, selected + Names{"skill_learning_rate"}},
+      {{"mhr-z", "poly-z likewise"}, poly_z, selected},
+      {{"mhr-mu", "poly-mu likewise"}, poly_mu, tuned + Names{"skills"}},
   };
   return table;
 }
@@ -219,11 +239,63 @@ const std::vector<RegimeHelp>& regime_table() {
   return help;
 }
 
+void describe(AdaptOptions& o, OptionSet& set) {
+  using clustering::Retriever;
+  auto& t = o.train;
+  set.group("learning")
+      .integer("steps", t.max_steps, at_least(1), "of what is tuned")
+      .integer("batch", t.batch_rows, at_least(1), "examples per step")
+      .number("learning_rate", t.learning_rate, above(0), "of LoRA factors, after warm-up")
+      .number("warmup", t.warmup, between(0, 1), "share of the steps in which the rate grows")
+      .choice("schedule", t.schedule,
+              {{"constant", Schedule::constant}, {"linear", Schedule::linear}, {"cosine", Schedule::cosine}},
+              "of the rate after warm-up")
+      .integer("rank", t.lora.rank, between(1, 4096), "of fresh and merged adapters")
+      .number("alpha", t.lora.alpha, above(0), "scale = alpha / rank")
+      .shown_default("2 * rank")
+      .number("dropout", t.lora.dropout, from_to_below(0, 1), "of the input of A")
+      .texts("targets", t.lora.targets, "sites of fresh adapters")
+      .shown_default("all")
+      .number("selector_learning_rate", o.skill_training.selector_learning_rate, above(0), "poly: of the logits")
+      .number("skill_learning_rate", o.skill_training.skill_learning_rate, above(0), "poly: of the skills")
+      .number("weight_learning_rate", o.weight_learning_rate, above(0), "selector: of the experts' weights")
+      .integer("evaluations", o.lorahub.evaluations, at_least(1), "lorahub: losses computed");
+  set.group("sources")
+      .text("start", o.start, "shared: the expert to go on from")
+      .text("skills", o.skills, "poly: the trained skills to go on from")
+      .choice("retriever", o.retrieval.kind,
+              {{"products", Retriever::products},
+               {"svd", Retriever::svd},
+               {"cosine", Retriever::cosine},
+               {"random", Retriever::random}},
+              "library-mean-retrieved: what experts are compared by")
+      .integer("retrieved", o.retrieval.top_k, at_least(0), "library-mean-retrieved: experts; 0: all");
+}
+
+void check_regimes(const std::vector<std::string>& regimes, const OptionSet& set) {
+  Names known, reads;
+  for (const auto& entry : entries()) known.push_back(entry.help.name);
+  for (const auto& regime : regimes) {
+    const auto found = std::find(known.begin(), known.end(), regime);
+    QUIVER_CHECK(found != known.end(), usage, "--regime", "no regime '{}'{}", regime, suggestion(regime, known));
+    reads = reads + entries()[static_cast<std::size_t>(found - known.begin())].reads;
+  }
+  refuse_unread(set, reads, "--regime " + join(regimes, ", "), [](const std::string& option) {
+    Names out;
+    for (const auto& entry : entries()) {
+      if (std::find(entry.reads.begin(), entry.reads.end(), option) != entry.reads.end())
+        out.push_back("--regime " + entry.help.name);
+    }
+    return out;
+  });
+}
+
 Adapted adapt(const AdaptInputs& inputs, const std::string& regime, const ExpertData& examples,
-              const AdaptOptions& options) {
-  check(options.train);
-  QUIVER_CHECK(options.train.max_steps > 0, usage, "adaptation", "{} steps, expected at least 1",
-               options.train.max_steps);
+              const AdaptOptions& given) {
+  check(given.train);
+  QUIVER_CHECK(given.train.max_steps > 0, usage, "adaptation", "{} steps, expected at least 1", given.train.max_steps);
+  auto options = given;
+  options.train.epochs = given.train.max_steps;  // the steps end it
   std::vector<std::string> names;
   for (const auto& entry : entries()) {
     names.push_back(entry.help.name);
@@ -231,6 +303,8 @@ Adapted adapt(const AdaptInputs& inputs, const std::string& regime, const Expert
     if (entry.draws == Draws::factors) inputs.bank->require({"regime " + regime, {adapter::Trait::low_rank}});
     const auto began = std::chrono::steady_clock::now();
     auto out = entry.run({inputs, examples, options});
+    QUIVER_CHECK(std::isfinite(out.loss), mismatch, "regime " + regime,
+                 "the loss on the examples is {} after training; lower --learning-rate", out.loss);
     out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     return out;
   }

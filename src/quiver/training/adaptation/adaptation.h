@@ -13,14 +13,15 @@
 #include "quiver/base/progress.h"
 #include "quiver/clustering/retrieval.h"
 #include "quiver/library/library.h"
+#include "quiver/training/expert_objective.h"
 #include "quiver/training/adaptation/lorahub.h"
-#include "quiver/training/expert_job.h"
 #include "quiver/training/methods/skill_training.h"
 
 namespace quiver::training {
 
 struct AdaptOptions {
-  /// Steps (max_steps), batch and rate of what is tuned; lora: of fresh adapters; seed: of all that is drawn.
+  /// Steps (max_steps; epochs are not read), batch and rate of what is tuned; lora: of fresh adapters; seed: of all
+  /// that is drawn.
   TrainOptions train;
   std::string start = "shared";  ///< the expert that `shared` goes on from
   std::string skills = "poly";   ///< the library's router that the poly regimes go on from
@@ -30,6 +31,13 @@ struct AdaptOptions {
   clustering::RetrievalOptions retrieval;
   LorahubOptions lorahub;
 };
+
+/// steps, batch, learning_rate, warmup, schedule; rank, alpha, dropout, targets; start, skills, retriever, retrieved,
+/// evaluations, and the rates of selectors, skills and weights.
+void describe(AdaptOptions& options, OptionSet& set);
+/// Throws Error{usage} on a regime that is not there, and on a described option that was given and none of the regimes
+/// reads.
+void check_regimes(const std::vector<std::string>& regimes, const OptionSet& set);
 
 struct AdaptInputs {
   model::Model model;

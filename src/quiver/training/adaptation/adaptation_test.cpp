@@ -56,7 +56,7 @@ class TinyAdaptation : public testing::Test {
     bank_ = bank;
     options_.train.lora.rank = 4;
     options_.train.lora.alpha = 8.0;
-    options_.train.max_steps = 8;
+    options_.train.epochs = options_.train.max_steps = 8;
     options_.train.batch_rows = 4;
     options_.train.learning_rate = 1e-2;
     options_.skill_training.skill_learning_rate = 1e-2;

@@ -4,13 +4,15 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
 #include "quiver/routing/recorder.h"
 #include "quiver/routing/router_table.h"
-#include "quiver/training/step.h"
+#include "quiver/training/loop.h"
+#include "quiver/training/routed_training.h"
 #include "quiver/training/trainer.h"
 
 namespace quiver::training {
@@ -104,22 +106,10 @@ double loss_under(const model::Model& model, const adapter::Adapter& adapter, co
 
 adapter::Adapter tuned(const AdaptInputs& inputs, const adapter::Adapter& start, const ExpertData& examples,
                        const TrainOptions& options) {
-  auto steps = options;
-  steps.epochs = options.max_steps;  // the steps end it
-  ExpertJob job({examples.name, examples.tasks, examples.train, {}}, start, steps);
-  auto bank = std::make_shared<adapter::Bank>(inputs.model);
-  bank->add(examples.name, job.adapter());
-  for (auto& step = job.progress.step; !job.finished(); ++step) {
-    StepRows rows;
-    rows.take(0, job);
-    const double loss = accumulate_gradients(inputs.model, bank, rows, steps)[0];
-    const double rate = learning_rate_at(steps, step, job.total_steps());
-    job.optimizer.step(job.parameters, job.gradient, rate, step, steps);
-    inputs.progress.update("adapt " + examples.name, static_cast<std::uint64_t>(step) + 1,
-                           static_cast<std::uint64_t>(job.total_steps()), fmt::format("loss {:.3f}", loss));
-  }
-  inputs.progress.finish();
-  return job.result();
+  ExpertObjective objective(inputs.model, options);
+  objective.add({examples.name, examples.tasks, examples.train, {}}, start);
+  Loop(objective, options, inputs.progress, "adapt " + examples.name).run();
+  return objective.result(0);
 }
 
 std::unique_ptr<model::ExpertSource> bind_weighted(const WeightedExperts& experts, const model::PackedBatch& batch) {
@@ -134,14 +124,18 @@ WeightedExperts learn_weights(const AdaptInputs& inputs, const ExpertData& examp
   auto weights = at::full({sites, bank.size()}, 1.0 / static_cast<double>(bank.size()), at::kFloat);
   std::vector<ParameterGroup> groups{{"weights", weights.set_requires_grad(true), options.weight_learning_rate}};
   const FlatBank shape(bank);
-  if (experts_too) groups.push_back({"experts", shape.flat().set_requires_grad(true), options.train.learning_rate});
-  QUIVER_CHECK(!experts_too || !options.train.recompute, unsupported, "adaptation",
-               "experts under learnt weights are not trained with recomputation");
+  if (experts_too) {
+    groups.push_back({"experts", shape.flat().set_requires_grad(true), options.train.learning_rate});
+    groups.back().decays = at::ones_like(groups.back().values, at::kBool);
+  }
   const auto current = [&] { return experts_too ? shape.over(groups[1].values) : inputs.bank; };
+  const auto bind = [&](const std::vector<WeightedRow>&) {
+    return model::BindExperts([now = current(), weights](const model::PackedBatch& batch, const auto&) {
+      return bind_weighted({now, weights}, batch);
+    });
+  };
   train_routed({inputs.model, options.train, inputs.progress, "adapt " + examples.name}, groups,
-               unlabelled(examples.train), {}, [&](const model::PackedBatch& batch, const auto&) {
-                 return bind_weighted({current(), weights}, batch);
-               });
+               unlabelled(examples.train), {}, {bind});
   const c10::AutoGradMode no_gradient(false);
   return {current(), weights.detach()};
 }

@@ -9,7 +9,7 @@ namespace quiver::training {
 /// Mean cross-entropy of the rows under the adapter.
 double loss_under(const model::Model& model, const adapter::Adapter& adapter, const std::vector<data::TokenRow>& rows);
 
-/// `start` after options.max_steps steps on the rows.
+/// `start` after options.max_steps steps on the rows, the epochs being enough for them.
 adapter::Adapter tuned(const AdaptInputs& inputs, const adapter::Adapter& start, const ExpertData& examples,
                        const TrainOptions& options);
 

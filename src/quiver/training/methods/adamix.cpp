@@ -63,9 +63,12 @@ class Copies {
     std::vector<at::Tensor> rows;
     for (std::int64_t i = 0; i < options.copies; ++i) rows.push_back(flattened(start(i)));
     values_ = at::stack(rows, 0).set_requires_grad(true);
+    decays_ = flat_decays(shape_).expand({options.copies, -1});
   }
 
   const at::Tensor& values() const { return values_; }
+  /// Where weight decay applies, of the shape of the values.
+  const at::Tensor& decays() const { return decays_; }
 
   adapter::Adapter drawn(Random& random) const {
     std::vector<std::int64_t> copies(parts_.size());
@@ -101,16 +104,16 @@ class Copies {
   AdaMixOptions::Share share_;
   adapter::Adapter shape_;
   std::vector<Part> parts_;
-  at::Tensor values_;  ///< [copies, P]
+  at::Tensor values_, decays_;  ///< [copies, P]
 };
 
-/// `rows` rows, all under one adapter.
-model::BindExperts bound(const RoutedTraining& t, const adapter::Adapter& adapter, std::size_t rows,
-                         std::uint64_t seed) {
+/// The rows, all under one adapter; `pass` tells the dropout of two passes over the same rows apart.
+model::BindExperts bound(const RoutedTraining& t, const adapter::Adapter& adapter, const std::vector<WeightedRow>& rows,
+                         std::uint64_t pass) {
   auto bank = std::make_shared<adapter::Bank>(t.model);
   bank->add(t.title, adapter);
   std::vector<TrainingRow> own;
-  for (std::size_t i = 0; i < rows; ++i) own.push_back({0, derive_seed(seed, i)});
+  for (const auto& row : rows) own.push_back({0, derive_seed(row.seed, pass)});
   const bool training = c10::GradMode::is_enabled();
   return bind_training_rows(std::move(bank), std::move(own), training ? t.options.lora.dropout : 0.0);
 }
@@ -125,30 +128,31 @@ at::Tensor symmetric_divergence(const at::Tensor& a, const at::Tensor& b) {
 adapter::Adapter train_adamix(const RoutedTraining& t, const AdaMixOptions& options,
                               const std::function<adapter::Adapter(std::int64_t copy)>& start,
                               const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
-                              RoutedResult& result) {
+                              Figures& figures) {
   QUIVER_CHECK(options.copies >= 1 && options.consistency >= 0, usage, "adamix",
                "{} copies and a consistency of {}, expected at least 1 and 0", options.copies, options.consistency);
   const Copies copies(options, start);
   std::vector<ParameterGroup> groups{{"copies", copies.values(), t.options.learning_rate}};
-  Random random(derive_seed(t.options.seed, 800000));
-  std::vector<WeightedRow> rows;  // of the pass at hand; a row's label is its number
-  const StartLabels bind = [&](const std::vector<std::int64_t>& labels) {
-    rows.clear();
-    if (!c10::GradMode::is_enabled()) return bound(t, copies.mean(), labels.size(), 0);
-    for (const auto label : labels) rows.push_back({&train[static_cast<std::size_t>(label)].row, 1.0});
-    return bound(t, copies.drawn(random), labels.size(), random.bits());
+  groups[0].decays = copies.decays();
+  const auto seed = derive_seed(t.options.seed, 800000);
+  Random random(seed);            // of the step at hand
+  std::vector<WeightedRow> rows;  // of the pass at hand
+  model::AnswerPass other;        // lives until its backward pass is over, before the next one begins
+  RoutedMethod method;
+  method.begin = [&](std::int64_t step) { random = Random(derive_seed(seed, static_cast<std::uint64_t>(step))); };
+  method.bind = [&](const std::vector<WeightedRow>& portion) {
+    rows = portion;
+    return bound(t, c10::GradMode::is_enabled() ? copies.drawn(random) : copies.mean(), rows, 0);
   };
-  model::AnswerPass other;  // lives until its backward pass is over, before the next one begins
-  const ExtraLoss consistency = [&](const at::Tensor& hidden) {
-    const auto again = bound(t, copies.drawn(random), rows.size(), random.bits());
+  const auto consistency = [&](const at::Tensor& hidden) {
+    const auto again = bound(t, copies.drawn(random), rows, 1);
     const auto kept = t.options.recompute ? model::Activations::recompute : model::Activations::keep;
     other = model::answer_pass(t.model, answer_rows(rows), again, kept);
     const auto logits = [&](const at::Tensor& states) { return at::linear(states, t.model.head()).to(at::kFloat); };
     return symmetric_divergence(logits(hidden), logits(other.hidden)) * options.consistency;
   };
-  auto numbered = train;
-  for (std::size_t i = 0; i < numbered.size(); ++i) numbered[i].label = static_cast<std::int64_t>(i);
-  result = train_routed(t, groups, numbered, validation, bind, options.consistency > 0 ? consistency : nullptr);
+  if (options.consistency > 0) method.extra_loss = consistency;
+  figures = train_routed(t, groups, train, validation, method);
   auto out = copies.mean();
   adapter::for_each_tensor(out, [](at::Tensor& tensor) { tensor = tensor.detach().clone(); });
   return out;

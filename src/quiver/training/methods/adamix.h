@@ -24,7 +24,7 @@ struct AdaMixOptions {
 adapter::Adapter train_adamix(const RoutedTraining& training, const AdaMixOptions& options,
                               const std::function<adapter::Adapter(std::int64_t copy)>& start,
                               const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation,
-                              RoutedResult& result);
+                              Figures& figures);
 
 /// (KL(p || q) + KL(q || p)) / 2 of softmax(a) and softmax(b), float32 [N, V], mean over rows.
 at::Tensor symmetric_divergence(const at::Tensor& a, const at::Tensor& b);

@@ -2,6 +2,7 @@
 #include "quiver/training/methods/expert_rows_training.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/ones_like.h>
 #include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
@@ -50,10 +51,14 @@ routing::SiteTable train_phatgoose_gates(const RoutedTraining& training, std::sh
   bank->require({"prepare phatgoose", adapter::kAtSites});
   routing::SiteTable gates(training.model.sites(), 1);
   std::vector<ParameterGroup> groups{{"gates", gates.flat().detach().set_requires_grad(true), learning_rate}};
+  groups[0].decays = at::ones_like(groups[0].values, at::kBool);
   gates.set_flat(groups[0].values);
-  train_routed(training, groups, rows, {}, [&](const model::PackedBatch&, const std::vector<std::int64_t>&) {
-    return std::make_unique<routing::GateSource>(*bank, expert, gates);
-  });
+  const auto bind = [&](const std::vector<WeightedRow>&) {
+    return model::BindExperts([&](const model::PackedBatch&, const std::vector<std::size_t>&) {
+      return std::make_unique<routing::GateSource>(*bank, expert, gates);
+    });
+  };
+  train_routed(training, groups, rows, {}, {bind});
   gates.set_flat(groups[0].values.detach());
   return gates;
 }

@@ -2,26 +2,17 @@
 #include "quiver/training/methods/fusion_training.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 
 #include <cmath>
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/ops/random_tensor.h"
 #include "quiver/training/flat.h"
 
 namespace quiver::training {
 namespace {
-
-/// U(-1/sqrt(width), 1/sqrt(width)).
-at::Tensor uniform(at::IntArrayRef shape, std::int64_t width, Random& random) {
-  const double bound = 1.0 / std::sqrt(static_cast<double>(width));
-  auto out = at::empty(shape, at::kFloat);
-  for (std::int64_t i = 0; i < out.numel(); ++i)
-    out.data_ptr<float>()[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-  return out;
-}
 
 template <typename Visit>
 void for_each_tensor(routing::Fusion& fusion, Visit visit) {
@@ -49,27 +40,29 @@ routing::Fusion start_fusion(const model::Model& model, const adapter::Bank& ban
     if (!bank.touches(static_cast<std::int64_t>(s))) continue;
     Random random(derive_seed(seed, 900000 + s));
     const auto width = model.sites()[s].out;
-    out.sites[static_cast<std::int64_t>(s)] = {uniform({width, width}, width, random), uniform({width}, width, random),
-                                               uniform({width, width}, width, random), uniform({width}, width, random),
-                                               at::eye(width, at::kFloat)};
+    const double bound = 1.0 / std::sqrt(static_cast<double>(width));
+    const auto drawn = [&](at::IntArrayRef shape) { return ops::uniform(shape, bound, random); };
+    out.sites[static_cast<std::int64_t>(s)] = {drawn({width, width}), drawn({width}), drawn({width, width}),
+                                               drawn({width}), at::eye(width, at::kFloat)};
   }
   QUIVER_CHECK(!out.sites.empty(), usage, "fusion", "no expert touches a site");
   return out;
 }
 
-RoutedResult train_fusion(const RoutedTraining& training, std::shared_ptr<const adapter::Bank> bank,
-                          routing::Fusion& fusion, const FusionTraining& how, const std::vector<RoutedRow>& train,
-                          const std::vector<RoutedRow>& validation) {
+Figures train_fusion(const RoutedTraining& training, std::shared_ptr<const adapter::Bank> bank,
+                     routing::Fusion& fusion, const FusionTraining& how, const std::vector<RoutedRow>& train,
+                     const std::vector<RoutedRow>& validation) {
   std::vector<ParameterGroup> groups{
       {"fusion", flattened([&](auto visit) { for_each_tensor(fusion, visit); }).set_requires_grad(true),
        training.options.learning_rate}};
   const auto now = [&] { return over(fusion, groups[0].values); };
+  groups[0].decays = flat_decays([&](auto visit) { for_each_tensor(fusion, visit); });
   std::unique_ptr<routing::FusionRouter> router;  // lives until the pass that it started is over
-  const StartLabels start = [&](const std::vector<std::int64_t>& labels) {
+  const auto bind = [&](const std::vector<WeightedRow>& rows) {
     router = std::make_unique<routing::FusionRouter>(bank, now());
-    return routing::bind_requests(*router, std::vector<routing::Request>(labels.size()));
+    return routing::bind_requests(*router, std::vector<routing::Request>(rows.size()));
   };
-  const ExtraLoss distance = [&](const at::Tensor&) {
+  const auto distance = [&](const at::Tensor&) {
     at::Tensor sum;
     for (const auto& [number, site] : now().sites) {
       const auto term = (site.value - at::eye(site.value.size(0), at::kFloat)).square().sum();
@@ -77,10 +70,11 @@ RoutedResult train_fusion(const RoutedTraining& training, std::shared_ptr<const 
     }
     return sum * how.regularisation;
   };
-  const auto result =
-      train_routed(training, groups, train, validation, start, how.regularisation > 0 ? distance : nullptr);
+  RoutedMethod method{bind};
+  if (how.regularisation > 0) method.extra_loss = distance;
+  const auto figures = train_routed(training, groups, train, validation, method);
   fusion = over(fusion, groups[0].values.detach().clone());
-  return result;
+  return figures;
 }
 
 }  // namespace quiver::training

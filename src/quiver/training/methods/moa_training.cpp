@@ -73,8 +73,10 @@ class Weights {
  public:
   Weights(const std::vector<adapter::Adapter>& experts, const MoaTraining& how, double learning_rate)
       : shapes_(experts), how_(how) {
-    for (std::size_t e = 0; e < experts.size(); ++e)
+    for (std::size_t e = 0; e < experts.size(); ++e) {
       groups.push_back({fmt::format("expert {}", e), flattened(experts[e]).set_requires_grad(true), learning_rate});
+      groups.back().decays = flat_decays(experts[e]);
+    }
   }
 
   /// A place that a pass found.
@@ -130,36 +132,33 @@ class Weights {
 
 }  // namespace
 
-RoutedResult train_moa(const RoutedTraining& t, std::vector<adapter::Adapter>& experts,
+Figures train_moa(const RoutedTraining& t, std::vector<adapter::Adapter>& experts,
                        routing::Classifiers& classifiers, const MoaTraining& how, const std::vector<RoutedRow>& train,
                        const std::vector<RoutedRow>& validation) {
   QUIVER_CHECK(how.shape.places != MoaPlaces::once, unsupported, "moa", "places=once is fitted, not trained");
   QUIVER_CHECK(!train.empty() && !experts.empty() && how.eta >= 0, usage, "moa",
                "{} rows, {} experts and an eta of {}, expected at least 1, 1 and 0", train.size(), experts.size(),
                how.eta);
-  QUIVER_CHECK(!t.options.recompute, unsupported, "moa", "recomputed activations: the classifiers' states are kept");
   Weights weights(experts, how, t.options.learning_rate);
   // Before an hour of training what the router would refuse after it.
   const auto bank = weights.bank(t.model);
   bank->require({"train --method moa", adapter::kAtSites, false, "choose another --kind"});
   Seen seen;
   at::Tensor domains;
-  const auto row_of = [&](std::int64_t number) -> const RoutedRow& {
-    const auto n = static_cast<std::size_t>(number);
-    return n < train.size() ? train[n] : validation[n - train.size()];
-  };
-  const StartLabels start = [&](const std::vector<std::int64_t>& numbers) {
+  RoutedMethod method;
+  method.against_recompute = "the classifiers' states are taken from the first pass";
+  method.bind = [&](const std::vector<WeightedRow>& portion) {
     seen.clear();
     std::vector<TrainingRow> rows;
     std::vector<std::int64_t> labels, prompts;
-    for (const auto number : numbers) {
-      const auto& row = row_of(number);
-      rows.push_back({row.label, derive_seed(t.options.seed, static_cast<std::uint64_t>(number))});
+    for (const auto& row : portion) {
+      rows.push_back({row.label, row.seed});
       labels.push_back(row.label);
-      prompts.push_back(row.row.target_begin);
+      prompts.push_back(row.row->target_begin);
     }
     domains = at::tensor(labels, at::kLong);
-    auto bind = bind_training_rows(weights.bank(t.model), std::move(rows), 0.0);
+    const double dropout = c10::GradMode::is_enabled() ? t.options.lora.dropout : 0.0;
+    auto bind = bind_training_rows(weights.bank(t.model), std::move(rows), dropout);
     auto soft = bind.soft_prompts();
     return model::BindExperts(
         [&, bind, prompts](const model::PackedBatch& batch,
@@ -170,23 +169,18 @@ RoutedResult train_moa(const RoutedTraining& t, std::vector<adapter::Adapter>& e
         },
         std::move(soft));
   };
-  const auto numbered = [](std::vector<RoutedRow> rows, std::size_t first) {
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i].label = static_cast<std::int64_t>(first + i);
-    return rows;
-  };
   {
     // One row tells where there are places.
     const c10::AutoGradMode no_gradient(false);
-    const std::vector<WeightedRow> one{{&train[0].row, 1.0}};
-    model::answer_pass(t.model, answer_rows(one), start({0}));
+    const std::vector<WeightedRow> one{{&train[0].row, 1.0, train[0].label}};
+    model::answer_pass(t.model, answer_rows(one), method.bind(one));
     for (const auto& [place, states] : seen) weights.add_place(place, states.size(1));
   }
-  const ExtraLoss classify = [&](const at::Tensor&) { return weights.loss(seen, domains) * how.eta; };
-  const auto result = train_routed(t, weights.groups, numbered(train, 0), numbered(validation, train.size()), start,
-                                   how.eta > 0 ? classify : nullptr);
+  if (how.eta > 0) method.extra_loss = [&](const at::Tensor&) { return weights.loss(seen, domains) * how.eta; };
+  const auto figures = train_routed(t, weights.groups, train, validation, method);
   experts = weights.experts();
   classifiers = weights.classifiers();
-  return result;
+  return figures;
 }
 
 }  // namespace quiver::training

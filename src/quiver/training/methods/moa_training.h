@@ -21,8 +21,8 @@ struct MoaTraining {
 /// Trains `experts` in place, all of one shape; a row's label is the number of its expert. Validation is by L_LM alone,
 /// every row under its own expert. Throws Error{unsupported} for `once`, and
 /// with options.recompute.
-RoutedResult train_moa(const RoutedTraining& training, std::vector<adapter::Adapter>& experts,
-                       routing::Classifiers& classifiers, const MoaTraining& how, const std::vector<RoutedRow>& train,
+Figures train_moa(const RoutedTraining& training, std::vector<adapter::Adapter>& experts,
+                  routing::Classifiers& classifiers, const MoaTraining& how, const std::vector<RoutedRow>& train,
                        const std::vector<RoutedRow>& validation);
 
 }  // namespace quiver::training

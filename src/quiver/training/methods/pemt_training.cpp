@@ -128,24 +128,27 @@ routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources
   return out;
 }
 
-RoutedResult train_pemt(const RoutedTraining& training, routing::Pemt& pemt, const PemtTraining& how,
+Figures train_pemt(const RoutedTraining& training, routing::Pemt& pemt, const PemtTraining& how,
                         const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
   const Assembly assembly(training.model, pemt);
   const auto shape = assembly.target();
   std::vector<ParameterGroup> groups{
       {"target", flat_of(shape).set_requires_grad(true), training.options.learning_rate}};
+  groups[0].decays = flat_decays([decayed = shape](auto visit) mutable { decayed.for_each(visit); });
   routing::PemtTrace trace;
-  const StartLabels start = [&](const std::vector<std::int64_t>& labels) {
+  RoutedMethod method;
+  if (how.sparsity_weight > 0) method.against_recompute = "the sparsity of the gates is taken from the first pass";
+  method.bind = [&](const std::vector<WeightedRow>& rows) {
     trace = {};
     const auto now = assembly.with(over(shape, groups[0].values));
-    return routing::bind_pemt(training.model, now, labels.size(), how.sparsity_weight > 0 ? &trace : nullptr);
+    return routing::bind_pemt(training.model, now, rows.size(), how.sparsity_weight > 0 ? &trace : nullptr);
   };
-  const auto extra = [&](const at::Tensor&) {
+  method.extra_loss = [&](const at::Tensor&) {
     return trace.sparsity.defined() ? trace.sparsity * how.sparsity_weight : at::Tensor();
   };
-  const auto result = train_routed(training, groups, train, validation, start, extra);
+  const auto figures = train_routed(training, groups, train, validation, method);
   pemt = assembly.with(over(shape, groups[0].values.detach().clone()));
-  return result;
+  return figures;
 }
 
 std::map<std::int64_t, at::Tensor> mean_gates(const model::Model& model, const routing::Pemt& pemt,

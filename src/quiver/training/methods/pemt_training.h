@@ -26,8 +26,8 @@ routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources
 
 /// Trains the target in place at training.options.learning_rate; the mean cross-entropy plus sparsity_weight times the
 /// sparsity. Losses of validation are cross-entropies alone.
-RoutedResult train_pemt(const RoutedTraining& training, routing::Pemt& pemt, const PemtTraining& how,
-                        const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
+Figures train_pemt(const RoutedTraining& training, routing::Pemt& pemt, const PemtTraining& how,
+                   const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
 
 /// The gates over rows, averaged: by site [K]. Empty without rows.
 std::map<std::int64_t, at::Tensor> mean_gates(const model::Model& model, const routing::Pemt& pemt,

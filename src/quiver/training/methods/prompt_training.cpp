@@ -1,39 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/training/methods/prompt_training.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
-#include <cmath>
 #include <numbers>
 
 #include "quiver/adapter/task_prompts.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/ops/random_tensor.h"
 
 namespace quiver::training {
 namespace {
 
-/// U(-1/sqrt(in), 1/sqrt(in)), as torch's Linear starts.
-at::Tensor linear_weight(std::int64_t out, std::int64_t in, Random& random) {
-  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-  auto weight = at::empty({out, in}, at::kFloat);
-  for (std::int64_t i = 0; i < weight.numel(); ++i)
-    weight.data_ptr<float>()[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-  return weight;
-}
-
 ParameterGroup group(std::string name, const at::Tensor& start, double rate) {
   return {std::move(name), start.detach().clone().set_requires_grad(true), rate};
-}
-
-/// Rows with their numbers as labels: the prompts of those after train.size() are validation's.
-std::vector<RoutedRow> numbered(const std::vector<RoutedRow>& rows, std::size_t first) {
-  auto out = rows;
-  for (std::size_t i = 0; i < out.size(); ++i) out[i].label = static_cast<std::int64_t>(first + i);
-  return out;
 }
 
 std::span<const std::int32_t> text_of(const data::TokenRow& row) {
@@ -61,16 +44,16 @@ routing::Attempt start_attempt(const adapter::Bank& sources, const AttemptTraini
   routing::Attempt out;
   out.sources = at::stack(prompts, 0);
   out.prompt = prompts[0].clone();
-  out.down = linear_weight(how.width, width, random);
-  out.up = linear_weight(width, how.width, random);
+  out.down = ops::linear_start(how.width, width, random);
+  out.up = ops::linear_start(width, how.width, random);
   out.norm_weight = at::ones({width}, at::kFloat);
   out.norm_bias = at::zeros({width}, at::kFloat);
   out.temperature = how.temperature > 0 ? how.temperature : static_cast<double>(width) * std::numbers::e;
   return out;
 }
 
-RoutedResult train_attempt(const RoutedTraining& training, routing::Attempt& attempt, const AttemptTraining& how,
-                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
+Figures train_attempt(const RoutedTraining& training, routing::Attempt& attempt, const AttemptTraining& how,
+                      const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
   const double rate = training.options.learning_rate;
   const double attention = how.attention_learning_rate > 0 ? how.attention_learning_rate : rate;
   std::vector<ParameterGroup> groups{group("prompt", attempt.prompt, rate), group("down", attempt.down, attention),
@@ -89,24 +72,21 @@ RoutedResult train_attempt(const RoutedTraining& training, routing::Attempt& att
     out.norm_bias = groups[4].values;
     return out;
   };
-  const StartLabels start = [&](const std::vector<std::int64_t>& labels) {
+  const auto bind = [&](const std::vector<WeightedRow>& rows) {
     std::vector<at::Tensor> prompts;
-    for (const auto label : labels) {
-      const auto number = static_cast<std::size_t>(label);
-      const auto& row = number < train.size() ? train[number] : validation[number - train.size()];
-      prompts.push_back(routing::attempt_prompt(now(), training.model.embedding(), text_of(row.row)));
-    }
+    for (const auto& row : rows)
+      prompts.push_back(routing::attempt_prompt(now(), training.model.embedding(), text_of(*row.row)));
     return model::prompts_alone(std::move(prompts));
   };
-  const auto result = train_routed(training, groups, numbered(train, 0), numbered(validation, train.size()), start);
+  const auto figures = train_routed(training, groups, train, validation, {bind});
   attempt = now();
   for (auto* t : {&attempt.prompt, &attempt.down, &attempt.up, &attempt.norm_weight, &attempt.norm_bias})
     *t = t->detach();
-  return result;
+  return figures;
 }
 
-RoutedResult train_task_prompts(const RoutedTraining& training, adapter::Adapter& prompts,
-                                const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
+Figures train_task_prompts(const RoutedTraining& training, adapter::Adapter& prompts,
+                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
   const double rate = training.options.learning_rate;
   std::vector<ParameterGroup> groups{group("prompt", prompts.soft_prompt, rate),
                                      group("columns", prompts.stored_at("", adapter::kTaskColumns), rate),
@@ -118,16 +98,16 @@ RoutedResult train_task_prompts(const RoutedTraining& training, adapter::Adapter
     out.stored[""][adapter::kTaskRows] = groups[2].values;
     return out;
   };
-  const StartLabels start = [&](const std::vector<std::int64_t>& labels) {
+  const auto bind = [&](const std::vector<WeightedRow>& rows) {
     const auto all = now();
     std::vector<at::Tensor> own;
-    for (const auto task : labels) own.push_back(adapter::task_prompt(all, task, training.title));
+    for (const auto& row : rows) own.push_back(adapter::task_prompt(all, row.label, training.title));
     return model::prompts_alone(std::move(own));
   };
-  const auto result = train_routed(training, groups, train, validation, start);
+  const auto figures = train_routed(training, groups, train, validation, {bind});
   prompts = now();
   adapter::for_each_tensor(prompts, [](at::Tensor& t) { t = t.detach(); });
-  return result;
+  return figures;
 }
 
 }  // namespace quiver::training

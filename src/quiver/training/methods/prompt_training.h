@@ -21,12 +21,12 @@ struct AttemptTraining {
 routing::Attempt start_attempt(const adapter::Bank& sources, const AttemptTraining& how, std::uint64_t seed);
 
 /// Trains the target's prompt and the attention in place; the sources stay.
-RoutedResult train_attempt(const RoutedTraining& training, routing::Attempt& attempt, const AttemptTraining& how,
-                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
+Figures train_attempt(const RoutedTraining& training, routing::Attempt& attempt, const AttemptTraining& how,
+                      const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
 
 /// Multitask prompt tuning's first stage without its teachers, as PEFT has it: one prompt for all tasks, and each
 /// task's factors (kind mpt), in place. A row's label is its task's number.
-RoutedResult train_task_prompts(const RoutedTraining& training, adapter::Adapter& prompts,
-                                const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
+Figures train_task_prompts(const RoutedTraining& training, adapter::Adapter& prompts,
+                           const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
 
 }  // namespace quiver::training

@@ -2,7 +2,6 @@
 #include "quiver/training/methods/router_training.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/one_hot.h>
 #include <ATen/ops/zeros.h>
@@ -12,6 +11,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
+#include "quiver/ops/random_tensor.h"
 #include "quiver/routing/learned/xlora_router.h"
 
 namespace quiver::training {
@@ -75,15 +75,20 @@ SavedRouter train_gates(const RoutedTraining& t, const std::shared_ptr<const ada
   std::unique_ptr<routing::DirectionScores> scores;
   std::shared_ptr<WatchedScores> watched;
   std::unique_ptr<routing::TokenRouter> router;
-  const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::int64_t>&) {
+  RoutedMethod method;
+  if (o.balance != 0 || o.mutual_information != 0 || o.z != 0)
+    method.against_recompute = "the losses of the gates' shares are taken from the first pass";
+  method.bind = [&](const std::vector<WeightedRow>&) {
     scores = std::make_unique<routing::DirectionScores>(routing::gate_table(sites, bank->size(), o.gate, weights),
                                                         bank->size(), score);
     watched = std::make_shared<WatchedScores>(*scores, o, bank->size());
     router = std::make_unique<routing::TokenRouter>(bank, watched, o.mix);
-    return router->bind(batch);
+    return model::BindExperts([&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
+      return router->bind(batch);
+    });
   };
-  const auto result =
-      train_routed(t, groups, rows.train, rows.validation, bind, [&](const at::Tensor&) { return watched->take(); });
+  method.extra_loss = [&](const at::Tensor&) { return watched->take(); };
+  const auto figures = train_routed(t, groups, rows.train, rows.validation, method);
   const c10::AutoGradMode no_gradient(false);
   SavedRouter out;
   out.kind = "gates";
@@ -95,7 +100,7 @@ SavedRouter train_gates(const RoutedTraining& t, const std::shared_ptr<const ada
                  {"temperature", o.mix.temperature},
                  {"share_of_all", o.mix.share_of_all},
                  {"combine", o.mix.combine == ops::Combine::factors ? "factors" : "outputs"}};
-  out.training = to_json(result);
+  out.training = to_json(figures);
   return out;
 }
 
@@ -107,25 +112,19 @@ SavedRouter train_weights(const RoutedTraining& t, const std::shared_ptr<const a
                       .set_requires_grad(true);
   std::vector<ParameterGroup> groups{{"weights", places.values, o.learning_rate}};
   const routing::WeightRouter router(bank, places, o.mix.combine);
-  const auto bind = [&](const model::PackedBatch& batch, const std::vector<std::int64_t>&) {
-    return router.bind(batch);
+  const auto bind = [&](const std::vector<WeightedRow>&) {
+    return model::BindExperts(
+        [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) { return router.bind(batch); });
   };
-  const auto result = train_routed(t, groups, rows.train, rows.validation, bind);
+  const auto figures = train_routed(t, groups, rows.train, rows.validation, {bind});
   SavedRouter out;
   out.kind = "weights";
   out.tensors["weights"] = places.values.detach();
   out.options = {{"granularity", static_cast<int>(places.granularity)},
                  {"softmax", places.softmax},
                  {"combine", o.mix.combine == ops::Combine::factors ? "factors" : "outputs"}};
-  out.training = to_json(result);
+  out.training = to_json(figures);
   return out;
-}
-
-at::Tensor uniform(Random& random, at::IntArrayRef shape, double bound) {
-  auto out = at::empty(shape, at::kFloat);
-  auto* values = out.data_ptr<float>();
-  for (std::int64_t i = 0; i < out.numel(); ++i) values[i] = static_cast<float>((2.0 * random.uniform() - 1.0) * bound);
-  return out.set_requires_grad(true);
 }
 
 SavedRouter train_xlora(const RoutedTraining& t, const std::shared_ptr<const adapter::Bank>& bank,
@@ -142,8 +141,7 @@ SavedRouter train_xlora(const RoutedTraining& t, const std::shared_ptr<const ada
   std::int64_t in = t.model.config().hidden;
   for (int i = 0; i < o.depth; ++i) {
     const auto out = i + 1 < o.depth ? o.width : bank->size() * (o.per_site ? touched : 1);
-    const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-    network.weights.push_back(uniform(random, {out, in}, bound));
+    network.weights.push_back(ops::linear_start(out, in, random).set_requires_grad(true));
     network.biases.push_back(at::zeros({out}, at::kFloat).set_requires_grad(true));
     groups.push_back({fmt::format("layers.{}.weight", i), network.weights.back(), o.learning_rate});
     groups.push_back({fmt::format("layers.{}.bias", i), network.biases.back(), o.learning_rate});
@@ -151,17 +149,17 @@ SavedRouter train_xlora(const RoutedTraining& t, const std::shared_ptr<const ada
   }
   const routing::XLoraRouter router(bank, t.model, network);
   // An answer behind an encoder goes on from its prompt's first pass.
-  const StartLabels bind = [&](const std::vector<std::int64_t>& labels) {
-    return routing::bind_requests(router, std::vector<routing::Request>(labels.size()));
+  const auto bind = [&](const std::vector<WeightedRow>& portion) {
+    return routing::bind_requests(router, std::vector<routing::Request>(portion.size()));
   };
-  const auto result = train_routed(t, groups, rows.train, rows.validation, bind);
+  const auto figures = train_routed(t, groups, rows.train, rows.validation, {bind});
   SavedRouter out;
   out.kind = "xlora";
   for (const auto& group : groups) out.tensors[group.name] = group.values.detach();
   out.options = {{"depth", o.depth},           {"per_site", o.per_site},
                  {"softmax", network.softmax}, {"temperature", network.temperature},
                  {"top_k", network.top_k},     {"scaling", network.scaling}};
-  out.training = to_json(result);
+  out.training = to_json(figures);
   return out;
 }
 

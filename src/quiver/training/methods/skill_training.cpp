@@ -34,19 +34,24 @@ void check(const RoutedTraining& training, const SkillTraining& how) {
                "neither selector nor skills are trained");
   QUIVER_CHECK(how.noise.dropout >= 0 && how.noise.dropout < 1, usage, training.title,
                "selector dropout {}, expected at least 0, below 1", how.noise.dropout);
-  QUIVER_CHECK(!training.options.recompute, unsupported, training.title,
-               "skills are not trained with recomputation; lower the portions of tokens instead");
 }
 
 /// Composes and binds batches while the set's tensors train.
 class Binder {
  public:
   Binder(const RoutedTraining& training, const routing::SkillSet& set, const SelectorNoise& noise)
-      : model_(training.model), set_(set), noise_(noise), random_(derive_seed(training.options.seed, 2)) {}
+      : model_(training.model),
+        set_(set),
+        noise_(noise),
+        seed_(derive_seed(training.options.seed, 2)),
+        random_(seed_) {}
 
-  std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch, const std::vector<std::int64_t>& labels) {
+  void begin(std::int64_t step) { random_ = Random(derive_seed(seed_, static_cast<std::uint64_t>(step))); }
+
+  model::BindExperts bind(const std::vector<WeightedRow>& portion) {
     const bool training = c10::GradMode::is_enabled();
-    std::vector<std::int64_t> tasks(labels);
+    std::vector<std::int64_t> tasks;
+    for (const auto& row : portion) tasks.push_back(row.label);
     std::sort(tasks.begin(), tasks.end());
     tasks.erase(std::unique(tasks.begin(), tasks.end()), tasks.end());
     const auto logits = set_.logits.index_select(0, at::tensor(tasks, at::kLong));
@@ -57,16 +62,17 @@ class Binder {
     for (std::size_t t = 0; t < tasks.size(); ++t)
       bank->add(set_.tasks.at(static_cast<std::size_t>(tasks[t])), folded[t]);
     std::vector<TrainingRow> rows;
-    for (const auto label : labels)
-      rows.push_back({std::lower_bound(tasks.begin(), tasks.end(), label) - tasks.begin(), random_.bits()});
-    return bind_training_rows(std::move(bank), rows, training ? set_.lora.dropout : 0.0)(batch, {});
+    for (const auto& row : portion)
+      rows.push_back({std::lower_bound(tasks.begin(), tasks.end(), row.label) - tasks.begin(), row.seed});
+    return bind_training_rows(std::move(bank), rows, training ? set_.lora.dropout : 0.0);
   }
 
  private:
   model::Model model_;
   const routing::SkillSet& set_;
   SelectorNoise noise_;
-  Random random_;
+  std::uint64_t seed_;
+  Random random_;  ///< of the step at hand
 };
 
 }  // namespace
@@ -85,8 +91,8 @@ at::Tensor noisy_use(const at::Tensor& logits, const routing::SkillOptions& opti
   return m * drawn(m, [&] { return random.uniform() < kept ? 1.0 / kept : 0.0; });
 }
 
-RoutedResult train_skills(const RoutedTraining& training, routing::SkillSet& set, const SkillTraining& how,
-                          const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
+Figures train_skills(const RoutedTraining& training, routing::SkillSet& set, const SkillTraining& how,
+                     const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
   check(training, how);
   std::vector<ParameterGroup> groups;
   set.logits = set.logits.detach().set_requires_grad(how.train_selector);
@@ -94,11 +100,13 @@ RoutedResult train_skills(const RoutedTraining& training, routing::SkillSet& set
   if (how.train_selector) groups.push_back({"selector", set.logits, how.selector_learning_rate});
   if (how.train_skills) groups.push_back({"skills", set.factors, how.skill_learning_rate});
   Binder binder(training, set, how.noise);
-  auto result = train_routed(training, groups, train, validation,
-                             [&](const auto& batch, const auto& labels) { return binder.bind(batch, labels); });
+  RoutedMethod method;
+  method.begin = [&](std::int64_t step) { binder.begin(step); };
+  method.bind = [&](const std::vector<WeightedRow>& rows) { return binder.bind(rows); };
+  const auto figures = train_routed(training, groups, train, validation, method);
   set.logits = set.logits.detach();
   set.factors = set.factors.detach();
-  return result;
+  return figures;
 }
 
 routing::SkillSet for_new_task(const routing::SkillSet& set, const std::string& task, std::uint64_t seed) {

@@ -28,10 +28,9 @@ at::Tensor noisy_use(const at::Tensor& logits, const routing::SkillOptions& opti
                      Random& random);
 
 /// Trains what `how` says, in place; a row's label is its task's number in the set, its adapter's dropout that of
-/// set.lora. Throws Error{usage} where nothing is to be trained, Error{unsupported} with options.recompute: the
-/// composed factors are no leaves.
-RoutedResult train_skills(const RoutedTraining& training, routing::SkillSet& set, const SkillTraining& how,
-                          const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
+/// set.lora. Throws Error{usage} where nothing is to be trained.
+Figures train_skills(const RoutedTraining& training, routing::SkillSet& set, const SkillTraining& how,
+                     const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation);
 
 /// The same skills, copied, with a fresh selector for one new task.
 routing::SkillSet for_new_task(const routing::SkillSet& set, const std::string& task, std::uint64_t seed);
