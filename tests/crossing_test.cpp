@@ -25,7 +25,6 @@
 #include "quiver/merging/fold_base.h"
 #include "quiver/merging/merge.h"
 #include "quiver/model/answer_pass.h"
-#include "quiver/model/beam_search.h"
 #include "quiver/model/load.h"
 #include "quiver/model/test_small_model.h"
 #include "quiver/routing/constant_router.h"
@@ -34,6 +33,7 @@
 #include "quiver/routing/prompts/attempt.h"
 #include "quiver/routing/prompts/saved_pemt.h"
 #include "quiver/routing/router_table.h"
+#include "quiver/serving/generate.h"
 #include "quiver/tensor_io/test_golden.h"
 #include "quiver/training/adaptation/adaptation.h"
 #include "quiver/training/adaptation/adaptation_tune.h"
@@ -127,7 +127,7 @@ class Crossing : public testing::TestWithParam<Kinds> {
     const c10::AutoGradMode no_gradient(false);
     return model().logits(model::answer_pass(model(), {{prompt_, kAnswer}}, bind).hidden);
   }
-  at::Tensor states(const routing::Router& router) const { return states(router.start({{"copy0", prompt_}})); }
+  at::Tensor states(const routing::Router& router) const { return states(routing::bind_requests(router, {{"copy0", prompt_}})); }
   at::Tensor under(const std::vector<adapter::Adapter>& one) const {
     auto bank = std::make_shared<adapter::Bank>(model());
     for (const auto& adapter : one) bank->add("expert", adapter);
@@ -332,24 +332,27 @@ TEST_P(Crossing, Decoding) {
     for (int n = 0; n < 5; ++n) {
       auto longer = answer;
       longer.push_back(2);  // the last predicts nothing
-      const auto pass = model::answer_pass(model(), {{prompt, longer}}, router->start({{"", prompt}}));
+      const auto pass = model::answer_pass(model(), {{prompt, longer}}, routing::bind_requests(*router, {{"", prompt}}));
       answer.push_back(model().logits(pass.hidden.narrow(0, n, 1)).argmax().item<std::int32_t>());
     }
     return answer;
   };
-  model::GenerateOptions options;
+  serving::GenerateOptions options;
   options.max_new_tokens = 5;
-  options.sampling.temperature = 0;
   const std::vector<Ids> expected{whole(prompt_), whole(other)};
-  EXPECT_EQ(model::generate(model(), {prompt_}, options, router->start({{"", prompt_}})).at(0), expected[0]);
-  EXPECT_EQ(model::generate(model(), {prompt_, other}, options, router->start({{"", prompt_}, {"", other}})), expected);
-  const auto beams = [&](std::int64_t count) {
-    return model::beam_search(model(), prompt_, {.beams = count, .max_new_tokens = 5, .stop_tokens = {}},
-                              router->start({{"", prompt_}}));
+  const auto answers = [&](const std::vector<Ids>& prompts) {
+    std::vector<routing::Request> requests;
+    for (const auto& prompt : prompts) requests.push_back({"", prompt});
+    return serving::generate(model(), requests, options, router.get());
   };
-  EXPECT_EQ(beams(1).at(0).ids, expected[0]);
-  const auto best = beams(3).at(0);
-  const auto pass = model::answer_pass(model(), {{prompt_, best.ids}}, router->start({{"", prompt_}}));
+  EXPECT_EQ(answers({prompt_})[0].checked(), expected[0]);
+  const auto both = answers({prompt_, other});
+  for (std::size_t n = 0; n < 2; ++n) EXPECT_EQ(both[n].checked(), expected[n]);
+  options.beams = 1;
+  EXPECT_EQ(answers({prompt_})[0].checked(), expected[0]);
+  options.beams = 3;
+  const auto best = answers({prompt_})[0].beams.at(0);
+  const auto pass = model::answer_pass(model(), {{prompt_, best.ids}}, routing::bind_requests(*router, {{"", prompt_}}));
   const auto log_p = model().logits(pass.hidden).log_softmax(1);
   double score = 0.0;
   for (std::size_t n = 0; n < best.ids.size(); ++n)
@@ -433,7 +436,7 @@ TEST_P(Crossing, BehindAnEncoder) {
   const auto hidden = [&](const model::BindExperts& bind) {
     return model::answer_pass(t5, {{prompt, kAnswer}}, bind).hidden;
   };
-  const auto states = [&](const routing::Router& router) { return hidden(router.start({{"copy0", prompt}})); };
+  const auto states = [&](const routing::Router& router) { return hidden(routing::bind_requests(router, {{"copy0", prompt}})); };
   const auto alone = states(routing::ConstantRouter(bank, {{0, 1.0f}}));
   EXPECT_GT(distance(alone, hidden({})), 1e-2) << "or nothing could be told";
   for (const auto& entry : routing::route_table()) {
