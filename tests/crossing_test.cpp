@@ -174,8 +174,9 @@ class Crossing : public testing::TestWithParam<Kinds> {
   }
   std::vector<data::TokenRow> rows() const {
     std::vector<data::TokenRow> out;
+    SilentProgress silent;
     for (const auto& task : tasks())
-      workspace::add_rows(task, data::Split::train, 1, one_step().join, *loaded_->text.tokenizer, out);
+      workspace::add_rows(task, data::Split::train, 1, one_step().join, *loaded_->text.tokenizer, silent, out);
     return out;
   }
   void prepare(const std::string& route) const {

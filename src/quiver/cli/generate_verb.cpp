@@ -12,21 +12,32 @@ struct Options {
   ModelOptions model;
   RouteOptions route;
   GenerationOptions generation;
+  JoinChoice join;
+  OptionSet texts;
   std::string prompt, prompt_file;
   bool chat = false, json = false;
 };
 
-serving::TextPrompt prompt_of(const Options& o, const text::LoadedTokenizer& tokenizer) {
+/// A chat is what its template says; any other prompt begins and ends as the experts' rows do.
+serving::TextPrompt prompt_of(const Options& o, const LoadedModel& loaded, const workspace::RoutedExperts& routed,
+                              Progress& said) {
   const auto text = o.prompt_file.empty() ? o.prompt : read_file(o.prompt_file, 1 << 28);
-  if (!o.chat) return serving::raw_prompt(tokenizer, text);
-  return serving::chat_prompt(tokenizer, std::vector<text::Message>{{"user", text}});
+  if (o.chat) {
+    refuse_unread(o.texts, {}, "--chat");
+    return serving::chat_prompt(loaded.text, std::vector<text::Message>{{"user", text}});
+  }
+  const auto known = workspace::known_rules(o.route.experts, routed.experts);
+  const auto rules = workspace::prompt_rules(o.join, loaded, workspace::rules_of_route(known, routed.route));
+  for (const auto& note : rules.notes) said.say(note);
+  const auto& tokenizer = *loaded.text.tokenizer;
+  return {workspace::prompt_ids(text, rules.join, tokenizer), tokenizer.eos_ids()};
 }
 
 void run(const Options& o) {
   TerminalProgress progress;
   const auto loaded = load(o.model);
-  const auto prompt = prompt_of(o, loaded.text);
   const auto routed = load_routed(o.route, loaded, progress);
+  const auto prompt = prompt_of(o, loaded, routed, progress);
   const auto answer = answered(loaded, routed, prompt, o.route.task, o.generation, !o.json);
   if (!o.json) return;
   nlohmann::json out{{"text", answer.text}, {"ids", answer.ids}, {"finish", answer.finish}};
@@ -41,6 +52,8 @@ std::function<void()> declare_generate(CLI::App& app) {
   declare(app, o->model);
   declare(app, o->route);
   o->generation.declare(app);
+  workspace::describe_prompts(o->join, o->texts);
+  declare(app, o->texts);
   auto* prompt = app.add_option("--prompt", o->prompt, "the text to go on from");
   auto* file = app.add_option("--prompt-file", o->prompt_file, "a file that holds it");
   prompt->excludes(file);

@@ -177,7 +177,7 @@ class TaskRun {
     for (const auto i : wanted) requests.push_back({task_.name, rows_.prompt(i)});
     serving::GenerateOptions options;
     options.max_new_tokens = options_.max_new_tokens;
-    options.stop_tokens = inputs_.tokenizer.eos_ids();
+    options.stop_tokens = rows_.ends();
     const auto on_token = [&](std::size_t, std::int32_t token) {
       return rows_.several_lines() || inputs_.tokenizer.piece_bytes(token).find('\n') == std::string::npos;
     };

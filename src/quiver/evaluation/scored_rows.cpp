@@ -129,6 +129,13 @@ std::vector<std::int32_t> ScoredRows::source_ids(std::size_t i) const {
   return {row.ids.begin(), row.ids.begin() + row.target_begin};
 }
 
+std::vector<std::int32_t> ScoredRows::ends() const {
+  auto out = tokenizer_.eos_ids();
+  const bool chats = std::any_of(rows_.begin(), rows_.end(), [&](auto i) { return !task_.examples[i].chat_ids.empty(); });
+  if (chats && options_.join.turn_end_token >= 0) out.push_back(options_.join.turn_end_token);
+  return out;
+}
+
 data::TokenRow ScoredRows::choice(std::size_t i, const std::string& text) const {
   const auto& all = choices(i);
   auto rules = options_.join;

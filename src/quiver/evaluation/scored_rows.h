@@ -28,7 +28,9 @@ class ScoredRows {
   /// What is read before an answer is generated; empty where the row is ranked.
   const std::vector<std::int32_t>& prompt(std::size_t i) const { return prompts_[i]; }
 
-  bool some_ranked() const { return ranked_ > 0; }
+  /// Tokens that end an answer: the tokenizer's, and the end of a turn where rows are chats.
+  std::vector<std::int32_t> ends() const;
+
   bool all_ranked() const { return ranked_ == size(); }
   /// Some right answer of the task has several lines: answers end where the model ends them.
   bool several_lines() const { return several_lines_; }

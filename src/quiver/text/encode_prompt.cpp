@@ -26,16 +26,20 @@ std::vector<TokenId> encode_chat(const LoadedTokenizer& loaded, std::span<const 
   return loaded.tokenizer->encode(chat.parts(messages, options), chat.source());
 }
 
-std::vector<TokenId> chat_ends(const LoadedTokenizer& loaded) {
-  const auto& chat = template_of(loaded);
-  auto ends = loaded.tokenizer->eos_ids();
+std::optional<TokenId> turn_end(const LoadedTokenizer& loaded) {
+  if (!loaded.chat_template || !loaded.chat_template->recognized()) return std::nullopt;
   const std::array<Message, 2> turns{{{"user", "a"}, {"assistant", "b"}}};
-  const auto parts = chat.parts(turns, {.add_generation_prompt = false});
+  const auto parts = loaded.chat_template->parts(turns, {.add_generation_prompt = false});
   // The first token of the text behind the answer, where the vocabulary has it as one that is never split.
-  if (parts.empty() || parts.back().plain) return ends;
+  if (parts.empty() || parts.back().plain) return std::nullopt;
   const auto behind = loaded.tokenizer->encode(parts.back().text);
-  if (!behind.empty() && loaded.tokenizer->is_added(behind[0]) && !loaded.tokenizer->is_eos(behind[0]))
-    ends.push_back(behind[0]);
+  return !behind.empty() && loaded.tokenizer->is_added(behind[0]) ? std::optional(behind[0]) : std::nullopt;
+}
+
+std::vector<TokenId> chat_ends(const LoadedTokenizer& loaded) {
+  template_of(loaded);
+  auto ends = loaded.tokenizer->eos_ids();
+  if (const auto end = turn_end(loaded); end && !loaded.tokenizer->is_eos(*end)) ends.push_back(*end);
   return ends;
 }
 

@@ -6,6 +6,7 @@
 // begin-of-sequence writes it. What people say in a chat is plain text; only the template's parts hold special tokens.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,10 @@ std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view 
 /// Throws Error{unsupported} where the model has no chat template, or none that Quiver knows.
 std::vector<TokenId> encode_chat(const LoadedTokenizer& loaded, std::span<const Message> messages,
                                  const ChatOptions& options = {});
+
+/// What the template puts behind an answer, where that is a token which is never split; none where there is no template
+/// that Quiver knows.
+std::optional<TokenId> turn_end(const LoadedTokenizer& loaded);
 
 /// Tokens that end an answer in a chat: the tokenizer's, and what the template ends a turn with.
 std::vector<TokenId> chat_ends(const LoadedTokenizer& loaded);

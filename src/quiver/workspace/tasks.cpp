@@ -3,6 +3,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/data/chat_turns.h"
+#include "quiver/text/encode_prompt.h"
 
 namespace quiver::workspace {
 namespace {
@@ -15,7 +16,7 @@ void render_chats(data::Task& task, const text::LoadedTokenizer& text) {
     std::vector<text::Message> messages;
     for (const auto& m : example.messages) messages.push_back({m.role, m.content});
     example.source = text.chat_template->render(messages, {});
-    example.chat_ids = text.tokenizer->encode(example.source);
+    example.chat_ids = text::encode_chat(text, messages);
     example.messages.clear();
   }
 }

@@ -10,6 +10,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/routing/route_spec.h"
+#include "quiver/text/encode_prompt.h"
 
 namespace quiver::workspace {
 namespace {
@@ -166,6 +167,7 @@ TextRules resolved(const JoinChoice& choice, const LoadedModel& loaded, const st
   if (choice.rules == "mttl") set_mttl(join);
   choose(choice, join);
   join.start_token = start_token(tokenizer);
+  join.turn_end_token = text::turn_end(loaded.text).value_or(-1);
   if (!differ.empty() && choice.rules == "auto")
     out.notes.push_back("experts do not agree on how texts are joined (" + differ +
                         "); the default rules are used: give --rules, --separator, ... or experts that agree");
@@ -265,9 +267,9 @@ TextRules prompt_rules(const JoinChoice& choice, const LoadedModel& loaded, cons
   return out;
 }
 
-std::vector<std::int32_t> encode_prompt(const std::string& text, const Join& rules, const text::Tokenizer& tokenizer) {
-  return data::prompt_ids(
-      text, [&](std::string_view part) { return tokenizer.encode(part); }, rules);
+std::vector<std::int32_t> prompt_ids(const std::string& text, const Join& rules, const text::Tokenizer& tokenizer) {
+  QUIVER_CHECK(!text.empty(), usage, "--prompt", "the prompt is empty");
+  return data::prompt_ids(text, [&](std::string_view part) { return tokenizer.encode(part); }, rules);
 }
 
 }  // namespace quiver::workspace

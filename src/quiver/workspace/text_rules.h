@@ -57,8 +57,8 @@ TextRules text_rules(const JoinChoice& choice, const LoadedModel& loaded, const 
 /// are never cut.
 TextRules prompt_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known);
 
-/// A prompt as rows begin under the rules.
-std::vector<std::int32_t> encode_prompt(const std::string& text, const data::JoinOptions& rules,
-                                        const text::Tokenizer& tokenizer);
+/// A prompt as rows begin under the rules. Throws Error{usage} where it is empty.
+std::vector<std::int32_t> prompt_ids(const std::string& text, const data::JoinOptions& rules,
+                                     const text::Tokenizer& tokenizer);
 
 }  // namespace quiver::workspace
