@@ -61,7 +61,7 @@ class Run {
       QUIVER_CHECK(o.replace || !experts_.library->contains(name), usage, "--save " + name,
                    "the library has an expert of that name; choose another, or --replace it");
     }
-    const auto rules = text_rules(o.join, loaded_, known_rules(o.experts, experts_), vectors_before(experts_));
+    const auto rules = text_rules(o.join, loaded_, known_rules(experts_), vectors_before(experts_));
     for (const auto& note : rules.notes) progress_.say(note);
     o.adapt.train.join = o.evaluate.join = rules.join;
     o.evaluate.split = data::split_from_name(o.split);

@@ -28,7 +28,7 @@ RoutedEvaluation::RoutedEvaluation(const LoadedModel& loaded, const ExpertOption
       experts_(experts),
       plan_(plan),
       progress_(progress),
-      known_(known_rules(options, experts)),
+      known_(known_rules(experts)),
       names_(plan.routes) {
   if (names_.empty()) names_.push_back(natural_route(options, experts));
   std::set<std::string> said;

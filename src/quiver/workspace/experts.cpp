@@ -35,6 +35,7 @@ void load_library(const ExpertOptions& o, ExpertSet& set, Progress& progress) {
       set.bank->add(expert.info.name, expert.adapter);
       set.inputs.expert_tasks.push_back(tasks_of(expert.info));
       set.inputs.identities.push_back(expert.info.identity);
+      set.training.push_back(expert.info.training);
     }
   }
   progress.finish();
@@ -57,6 +58,14 @@ NamedFolder named_folder(const std::string& given) {
   return {path.has_filename() ? path.filename().string() : "adapter", given};
 }
 
+/// Of an adapter that comes from a library, with its expert.json beside it.
+nlohmann::json training_in(const fs::path& folder) {
+  const auto file = folder / "expert.json";
+  if (!fs::exists(file)) return nullptr;
+  const auto info = nlohmann::json::parse(read_file(file), nullptr, false);
+  return info.is_object() ? info.value("training", nlohmann::json()) : nlohmann::json();
+}
+
 void load_adapter(const std::string& given, ExpertSet& set) {
   const auto [name, folder] = named_folder(given);
   const auto& known = set.names();
@@ -68,6 +77,7 @@ void load_adapter(const std::string& given, ExpertSet& set) {
                "{} holds NaN or infinity, so that no result of it is a number", bad);
   set.bank->add(name, adapter);
   set.inputs.expert_tasks.push_back({name});
+  set.training.push_back(training_in(folder));
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct ExpertSet {
   std::shared_ptr<adapter::Bank> bank;
   std::shared_ptr<const library::Library> library;  ///< null: adapters alone
   routing::RouterInputs inputs;
+  std::vector<nlohmann::json> training;  ///< how each was trained, as expert.json has it; null where nothing is known
   const std::vector<std::string>& names() const { return bank->names(); }
 };
 /// What lies in the library and is no expert is said once. Throws Error{usage} where an expert is asked for twice or

@@ -73,6 +73,7 @@ void set_mttl(Join& join) {
 
 /// The rules of rows that stand in expert.json, where they are whole.
 std::optional<Join> stored_rules(const json& training) {
+  if (!training.is_object()) return std::nullopt;
   const auto options = training.find("options");
   if (options == training.end() || !options->is_object()) return std::nullopt;
   const auto found = options->find("join");
@@ -180,13 +181,6 @@ TextRules resolved(const JoinChoice& choice, const LoadedModel& loaded, const st
   return out;
 }
 
-std::optional<Join> rules_in_folder(const fs::path& folder) {
-  const auto file = folder / "expert.json";
-  if (!fs::exists(file)) return std::nullopt;
-  const auto info = json::parse(read_file(file), nullptr, false);
-  return info.is_object() && info.contains("training") ? stored_rules(info["training"]) : std::nullopt;
-}
-
 }  // namespace
 
 void describe_prompts(JoinChoice& c, OptionSet& set) {
@@ -212,14 +206,10 @@ void describe(JoinChoice& c, OptionSet& set) {
   set.flag("whole_sequence", c.whole_sequence, "the loss (perplexity) covers the source too, not the target alone");
 }
 
-std::vector<KnownRules> known_rules(const ExpertOptions& options, const ExpertSet& experts) {
+std::vector<KnownRules> known_rules(const ExpertSet& experts) {
   std::vector<KnownRules> out;
-  for (const auto& name : experts.names()) {
-    if (!experts.library || !experts.library->contains(name)) continue;
-    if (auto join = stored_rules(experts.library->info(name).training)) out.push_back({name, *join});
-  }
-  for (const auto& folder : options.adapters) {
-    if (auto join = rules_in_folder(folder)) out.push_back({folder, *join});
+  for (std::size_t e = 0; e < experts.training.size(); ++e) {
+    if (auto join = stored_rules(experts.training[e])) out.push_back({experts.names()[e], *join});
   }
   return out;
 }

@@ -35,7 +35,7 @@ struct KnownRules {
   data::JoinOptions join;
 };
 /// Of the experts in use that keep any: experts of a library and adapter folders that came from one.
-std::vector<KnownRules> known_rules(const ExpertOptions& options, const ExpertSet& experts);
+std::vector<KnownRules> known_rules(const ExpertSet& experts);
 /// Those of the experts that a route names (expert:NAME, mix:NAME=..); of all where it names none, the base model
 /// included, so that it is compared on the same rows.
 std::vector<KnownRules> rules_of_route(const std::vector<KnownRules>& known, const std::string& route);
