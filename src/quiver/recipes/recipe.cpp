@@ -5,58 +5,39 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/evaluation/evaluate.h"
 #include "quiver/recipes/toml.h"
 #include "quiver/routing/router_table.h"
+#include "quiver/training/adaptation/adaptation.h"
+#include "quiver/training/methods/method_options.h"
 #include "quiver/workspace/prepare_routes.h"
+#include "quiver/workspace/text_rules.h"
 
 namespace quiver::recipes {
 namespace {
 
-const std::vector<std::string> kTrainKeys{"rank",
-                                          "alpha",
-                                          "rslora",
-                                          "dropout",
-                                          "targets",
-                                          "init",
-                                          "epochs",
-                                          "max_steps",
-                                          "batch",
-                                          "learning_rate",
-                                          "warmup",
-                                          "schedule",
-                                          "weight_decay",
-                                          "clip",
-                                          "validate_every",
-                                          "patience",
-                                          "recompute",
-                                          "micro_tokens",
-                                          "checkpoint_seconds",
-                                          "kind",
-                                          "bottleneck_width",
-                                          "nonlinearity",
-                                          "prompt_tokens",
-                                          "kind_targets",
-                                          "method"};
-const std::vector<std::string> kTextKeys{"separator", "tokenise", "truncate", "rules", "max_tokens",
-                                         "eos",       "no_eos",   "bos",      "no_bos"};
-const std::vector<std::string> kEvaluateKeys{"max_new_tokens", "rank_labels", "seed"};
-const std::vector<std::string> kAdaptKeys{"steps",
-                                          "batch",
-                                          "learning_rate",
-                                          "warmup",
-                                          "schedule",
-                                          "rank",
-                                          "alpha",
-                                          "dropout",
-                                          "targets",
-                                          "selector_learning_rate",
-                                          "skill_learning_rate",
-                                          "weight_learning_rate",
-                                          "evaluations",
-                                          "start",
-                                          "skills",
-                                          "retriever",
-                                          "retrieved"};
+/// Names of the options of `Options` as they are described, but for those in `decided`, which the recipe itself decides.
+template <typename Options>
+std::vector<std::string> described(const std::vector<std::string>& decided) {
+  Options options;
+  OptionSet set;
+  describe(options, set);
+  auto out = set.names();
+  std::erase_if(out, [&](const auto& name) {
+    return std::find(decided.begin(), decided.end(), name) != decided.end();
+  });
+  return out;
+}
+
+std::vector<std::string> train_keys() {
+  auto out = training::options_of_groups({"optimisation", "lora", "kinds"});
+  std::erase(out, "seed");
+  out.push_back("method");
+  return out;
+}
+std::vector<std::string> text_keys() { return described<workspace::JoinChoice>({}); }
+std::vector<std::string> evaluate_keys() { return described<evaluation::EvaluateOptions>({"split", "limit"}); }
+std::vector<std::string> adapt_keys() { return described<training::AdaptOptions>({}); }
 const std::vector<std::string> kClusterKeys{"embedding", "sparsity"};
 const std::vector<std::string> kMachineKeys{"threads", "device"};
 
@@ -141,7 +122,7 @@ Construction read_construction(TableReader table, const Recipe& recipe) {
   }
   c.building = found->second;
   read_scope(table, recipe, c);
-  c.train = read_settings(table, "train", kTrainKeys);
+  c.train = read_settings(table, "train", train_keys());
   c.arguments = table.texts("arguments");
   if (c.building == Building::skills && c.arguments.empty()) table.refuse("arguments", "is missing: how many skills");
   if (c.building == Building::each_cluster) {
@@ -246,7 +227,7 @@ Adaptation read_adaptation(TableReader table, const Recipe& recipe) {
   a.shots = table.counts("shots", {16});
   a.seeds = table.counts("seeds", recipe.seeds);
   a.tasks = table.has("tasks") ? table.texts("tasks") : recipe.data.left_out;
-  a.options = read_settings(table, "options", kAdaptKeys);
+  a.options = read_settings(table, "options", adapt_keys());
   a.arguments = table.texts("arguments");
   table.finish();
   return a;
@@ -282,9 +263,9 @@ Recipe read_recipe(const fs::path& file, const std::vector<std::string>& changes
   recipe.precision = table.settings({"dtype"});
   recipe.machine = table.settings(kMachineKeys);
   recipe.data = read_data(table.table("data"));
-  recipe.train = read_settings(table, "train", kTrainKeys);
-  recipe.text = read_settings(table, "text", kTextKeys);
-  recipe.evaluate = read_settings(table, "evaluate", kEvaluateKeys);
+  recipe.train = read_settings(table, "train", train_keys());
+  recipe.text = read_settings(table, "text", text_keys());
+  recipe.evaluate = read_settings(table, "evaluate", evaluate_keys());
   read_grid(table, recipe);
   table.finish();
   QUIVER_CHECK(!recipe.routes.empty() || !recipe.adaptations.empty(), usage, file.string(),

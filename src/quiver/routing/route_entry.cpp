@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/routing/route_entry.h"
 
-#include <algorithm>
-
 #include "quiver/base/error.h"
-#include "quiver/base/strings.h"
 
 namespace quiver::routing {
 
@@ -23,15 +20,6 @@ void check_any(const RouteSpec& spec, const RouterInputs& inputs) {
 void check_library(const RouteSpec& spec, const RouterInputs& inputs) {
   QUIVER_CHECK(inputs.library, usage, spec.where(), "it needs data kept in a library; give --library DIR");
   check_any(spec, inputs);
-}
-
-std::size_t choice_of(const RouteSpec& spec, const std::string& key, const std::vector<std::string>& names,
-                      const std::string& fallback) {
-  const auto value = spec.find(key).value_or(fallback);
-  const auto found = std::find(names.begin(), names.end(), value);
-  QUIVER_CHECK(found != names.end(), usage, "--route " + spec.text, "{}={}, expected {}", key, value,
-               join(names, ", "));
-  return static_cast<std::size_t>(found - names.begin());
 }
 
 }  // namespace quiver::routing

@@ -79,8 +79,4 @@ void check_any(const RouteSpec& spec, const RouterInputs& inputs);
 /// Throws Error{usage} where the experts are not those of a library, or there are none.
 void check_library(const RouteSpec& spec, const RouterInputs& inputs);
 
-// For settings that are not described yet.
-std::size_t choice_of(const RouteSpec& spec, const std::string& key, const std::vector<std::string>& names,
-                      const std::string& fallback);
-
 }  // namespace quiver::routing

@@ -75,11 +75,10 @@ void SavedRouter::refuse_option(const std::string& key, const std::string& why) 
 }
 
 void save_router(const library::Library& library, const SavedRouter& router) {
+  QUIVER_CHECK(router.identities.size() == router.experts.size(), mismatch, router.where(),
+               "{} identities of {} experts", router.identities.size(), router.experts.size());
   json identities = json::array();
-  for (std::size_t e = 0; e < router.experts.size(); ++e) {
-    const auto& name = router.experts[e];
-    identities.push_back({name, router.identities.empty() ? library.info(name).identity : router.identities.at(e)});
-  }
+  for (std::size_t e = 0; e < router.experts.size(); ++e) identities.push_back({router.experts[e], router.identities[e]});
   const json file{{"format", kFormatVersion},
                   {"kind", router.kind},
                   {"version", version_of(router.kind)},

@@ -49,7 +49,7 @@ struct SavedRouter {
   [[noreturn]] void refuse_option(const std::string& key, const std::string& why) const;
 };
 
-/// Throws Error{mismatch} where its experts have no identities.
+/// Throws Error{mismatch} where its experts have not an identity each.
 void save_router(const library::Library& library, const SavedRouter& router);
 bool has_router(const library::Library& library, const std::string& name);
 std::vector<std::string> router_names(const library::Library& library);

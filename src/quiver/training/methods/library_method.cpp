@@ -26,10 +26,15 @@ std::vector<std::string> task_names(const Assignment& assignment) {
   return out;
 }
 
-adapter::Bank sources_of(const MethodInputs& inputs, const std::vector<std::string>& names) {
+adapter::Bank sources_of(const MethodInputs& inputs, const std::vector<std::string>& names,
+                         std::vector<std::string>* identities) {
   QUIVER_CHECK(!names.empty(), usage, "--set sources", "missing: experts of the library, a,b,c");
   adapter::Bank bank(inputs.model);
-  for (const auto& name : names) bank.add(name, inputs.library->load(name));
+  for (const auto& name : names) {
+    const auto expert = inputs.library->load_expert(name);
+    bank.add(name, expert.adapter);
+    if (identities) identities->push_back(expert.info.identity);
+  }
   return bank;
 }
 

@@ -15,8 +15,10 @@ namespace quiver::training {
 /// The rows of an assignment, labelled by the tasks' numbers.
 std::vector<RoutedRow> labelled_rows(const std::vector<TaskRows>& tasks, data::Split split);
 std::vector<std::string> task_names(const Assignment& assignment);
-/// The library's experts of these names as a bank. Throws Error{usage} where there are none.
-adapter::Bank sources_of(const MethodInputs& inputs, const std::vector<std::string>& names);
+/// The library's experts of these names as a bank; `identities`, where it is asked for, gets what they were when they
+/// were read. Throws Error{usage} where there are none.
+adapter::Bank sources_of(const MethodInputs& inputs, const std::vector<std::string>& names,
+                         std::vector<std::string>* identities = nullptr);
 
 struct TaughtExpert {
   std::string name;

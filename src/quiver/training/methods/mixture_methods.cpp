@@ -125,8 +125,11 @@ class MoaMethod : public LibraryMethod {
     routing::Classifiers classifiers;
     out.figures =
         train_moa(training, experts, classifiers, how_, rows(data::Split::train), rows(data::Split::validation));
-    for (std::size_t e = 0; e < names.size(); ++e) out.experts.push_back({names[e], tasks[e], std::move(experts[e])});
     out.router = routing::save_moa(assignment.name, names, how_.shape, classifiers);
+    for (std::size_t e = 0; e < names.size(); ++e) {
+      out.router->identities.push_back(adapter::identity(experts[e]));
+      out.experts.push_back({names[e], tasks[e], std::move(experts[e])});
+    }
     return out;
   }
 
@@ -140,7 +143,7 @@ class FusionMethod : public LibraryMethod {
 
   void describe(OptionSet& set) override {
     set.texts("sources", sources_, "experts of the library")
-        .number("temperature", how_.temperature, above(0), "of the attention")
+        .number("temperature", how_.temperature, at_least(1e-6), "of the attention")
         .number("regularisation", how_.regularisation, at_least(0), "factor of the values' distance from the identity");
   }
 
@@ -150,12 +153,14 @@ class FusionMethod : public LibraryMethod {
   std::vector<std::string> expert_names(const MethodInputs&, const Assignment&) const override { return {}; }
 
   Taught learn(const MethodInputs& inputs, const Assignment& assignment, const RoutedTraining& training) override {
-    const auto bank = std::make_shared<const adapter::Bank>(sources_of(inputs, sources_));
+    std::vector<std::string> identities;
+    const auto bank = std::make_shared<const adapter::Bank>(sources_of(inputs, sources_, &identities));
     auto fusion = start_fusion(inputs.model, *bank, how_, inputs.options.train.seed);
     Taught out;
     out.figures = train_fusion(training, bank, fusion, how_, labelled_rows(assignment.tasks, data::Split::train),
                                labelled_rows(assignment.tasks, data::Split::validation));
     out.router = routing::save_fusion(assignment.name, inputs.model, *bank, fusion);
+    out.router->identities = std::move(identities);
     return out;
   }
 

@@ -30,7 +30,7 @@ class PemtMethod : public LibraryMethod {
                 "what the gates read")
         .choice("attention", how_.options.live, {{"live", true}, {"once", false}},
                 "the prompt attends to the sources' prompts in every pass, or once at the start")
-        .number("temperature", how_.options.temperature, above(0), "of the gates")
+        .number("temperature", how_.options.temperature, at_least(1e-6), "of the gates")
         .number("sparsity_weight", how_.sparsity_weight, at_least(0), "factor of the gates' sparsity in the loss")
         .flag("sparsity_mask", how_.options.mask_prompt, "the sparsity leaves the prompt out")
         .flag("layer_norms", how_.layer_norms, "train the weights of all norms")
