@@ -66,6 +66,8 @@ nlohmann::json to_json(const data::JoinOptions& j) {
                      {"whole_sequence_loss", j.whole_sequence_loss},
                      {"begin_token", j.begin_token}};
   if (j.source_end_token >= 0) out["source_end_token"] = j.source_end_token;
+  if (j.start_token >= 0) out["start_token"] = j.start_token;
+  if (j.turn_end_token >= 0) out["turn_end_token"] = j.turn_end_token;
   return out;
 }
 
