@@ -23,17 +23,19 @@ std::string not_finite(const Adapter& adapter) {
     if (!finite(f.b)) return fmt::format("lora_B of site '{}'", site);
     if (!std::isfinite(f.scale)) return fmt::format("the scale of site '{}'", site);
   }
+  for (const auto& [place, tensors] : adapter.stored) {
+    for (const auto& [key, t] : tensors) {
+      if (!finite(t)) return place.empty() ? key : fmt::format("{} of site '{}'", key, place);
+    }
+  }
+  for (const auto& [site, e] : adapter.extras) {
+    if (e.bottleneck && !std::isfinite(e.bottleneck->scale))
+      return fmt::format("the scale of the bottleneck at '{}'", site);
+  }
   std::string out;
   for_each_tensor(adapter, [&](const at::Tensor& t) {
     if (!finite(t)) out = fmt::format("a tensor of {} numbers", t.numel());
   });
-  for (const auto* t : {&adapter.shared_a, &adapter.shared_b}) {
-    if (!finite(*t)) out = "a matrix that all its sites share";
-  }
-  for (const auto& [site, e] : adapter.extras) {
-    if (e.bottleneck && !std::isfinite(e.bottleneck->scale))
-      out = fmt::format("the scale of the bottleneck at '{}'", site);
-  }
   return out;
 }
 

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "quiver/base/error.h"
 #include "quiver/base/options.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/declare_options.h"
-#include "quiver/routing/router_table.h"
 #include "quiver/cli/verb.h"
+#include "quiver/routing/router_table.h"
+#include "quiver/workspace/example_prompts.h"
 #include "quiver/workspace/prepare_routes.h"
 
 namespace quiver::cli {
@@ -24,7 +26,7 @@ struct Options {
   JoinChoice join;
   OptionSet texts;
   training::TrainOptions train;
-  std::vector<std::string> routes{"arrow"};
+  std::vector<std::string> routes{"arrow"}, examples;
   std::string name;
   std::int64_t limit = 0;
   bool again = false, json = false;
@@ -36,7 +38,7 @@ struct Options {
     set.integer("limit", limit, at_least(0), "rows of each expert or task; 0: as many as the route wants")
         .integer("epochs", train.epochs, at_least(1), "trained routers: passes over the rows")
         .integer("max_steps", train.max_steps, at_least(0),
-                 "trained routers: stop after so many steps; 0: after the epochs")
+                 "trained routers: stop after so many steps, if the epochs are not over; 0: never")
         .integer("batch", train.batch_rows, at_least(1), "trained routers: rows per step")
         .integer("seed", train.seed, at_least(0), "of what is drawn")
         .flag("again", again, "compute again what is there already");
@@ -63,16 +65,36 @@ void from_experts(const Options& o, const std::vector<std::string>& routes, Prog
   }
 }
 
+/// Routes that learn from prompts alone.
+bool reads_prompts(const std::string& route) {
+  static const std::set<std::string> routes{"auto", "ariadne", "lorauter", "text"};
+  return routes.contains(routing::parse_route(route).name);
+}
+
+/// A router called as another route is called could not be asked for.
+void check_name(const Options& o) {
+  for (const auto& route : o.routes) {
+    const auto own = routing::parse_route(route).name;
+    bool taken = false;
+    for (const auto& help : routing::route_table()) taken = taken || help.name == o.name;
+    for (const auto& help : workspace::prepare_table()) taken = taken || help.route == o.name;
+    QUIVER_CHECK(o.name.empty() || o.name == own || !taken, usage, "--name " + o.name,
+                 "that is a route already, and --route {} would mean it; choose another name", o.name);
+  }
+}
+
 void from_tasks(Options& o, const std::vector<std::string>& routes, Progress& progress) {
-  QUIVER_CHECK(!o.tasks.paths.empty(), usage, "prepare --route " + routes[0],
-               "it learns from the experts' tasks; give --task FOLDER");
+  QUIVER_CHECK(!o.tasks.paths.empty() || !o.examples.empty(), usage, "prepare --route " + routes[0],
+               "it learns from the experts' tasks; give --task FOLDER{}",
+               reads_prompts(routes[0]) ? ", or --examples NAME=FILE for each expert" : "");
   const auto loaded = load(o.model);
-  const auto experts = load_experts(o.experts, loaded, progress);
-  const auto rules = text_rules(o.join, loaded, known_rules(o.experts, experts), vectors_before(experts));
+  auto experts = load_experts(o.experts, loaded, progress);
+  const auto rules = text_rules(o.join, loaded, known_rules(experts), vectors_before(experts));
   for (const auto& note : rules.notes) progress.say(note);
   o.train.join = rules.join;
-  const PrepareData data{loaded,   experts, o.tasks.read(loaded.text, progress), o.train, o.limit, o.name,
-                         progress, o.again};
+  auto tasks = o.tasks.paths.empty() ? std::vector<data::Task>() : o.tasks.read(loaded.text, progress);
+  for (auto& task : read_example_prompts(o.examples, experts)) tasks.push_back(std::move(task));
+  const PrepareData data{loaded, experts, std::move(tasks), o.train, o.limit, o.name, progress, o.again};
   for (const auto& route : routes) report(o, route, experts, prepare_from_tasks(routing::parse_route(route), data));
 }
 
@@ -94,7 +116,8 @@ void check_read(const Options& o) {
   refuse_unread(o.set, read, "prepare --route " + join(o.routes, ", "), [](const std::string& option) {
     std::vector<std::string> out;
     for (const auto& help : workspace::prepare_table()) {
-      const bool reads = option == "limit" || std::find(help.reads.begin(), help.reads.end(), option) != help.reads.end();
+      const bool reads =
+          option == "limit" || std::find(help.reads.begin(), help.reads.end(), option) != help.reads.end();
       if (reads) out.push_back(help.route);
     }
     return out;
@@ -105,7 +128,14 @@ void run(Options& o) {
   TerminalProgress progress;
   for (const auto& route : o.routes) workspace::check_preparation(routing::parse_route(route));
   check_read(o);
+  check_name(o);
   QUIVER_CHECK(!o.experts.library.empty(), usage, "prepare", "give --library DIR");
+  library::Library::open(o.experts.library).check_writable();
+  for (const auto& route : o.routes)
+    QUIVER_CHECK(
+        o.examples.empty() || reads_prompts(route), usage, "--examples",
+        "prepare --route {} does not read it, for it learns from answers too; auto, ariadne, lorauter and text do",
+        route);
   std::vector<std::string> plain, learning;
   for (const auto& route : o.routes)
     (prepared_from_tasks(routing::parse_route(route).name) ? learning : plain).push_back(route);
@@ -128,10 +158,13 @@ std::function<void()> declare_prepare(CLI::App& app) {
   declare(app, o->model);
   declare(app, o->experts);
   declare(app, o->join, o->texts);
-  app.add_option(
-      "--route", o->routes,
-      "the routes to make ready (repeatable): arrow; with --task also" + settings_help());
+  app.add_option("--route", o->routes,
+                 "the routes to make ready (repeatable): arrow; with --task also" + settings_help());
   app.add_option("--task", o->tasks.paths, "task files or folders that the route learns from (repeatable)");
+  app.add_option(
+      "--examples", o->examples,
+      "NAME=FILE, a handful of prompts for expert NAME in the place of its tasks (repeatable): a line each, or "
+      "JSON texts; auto, ariadne, lorauter, text");
   declare(app, o->set);
   app.add_flag("--json", o->json, "an object per route");
   return [o] { run(*o); };

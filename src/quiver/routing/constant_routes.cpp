@@ -29,22 +29,30 @@ struct MixOptions {
   std::vector<std::pair<std::string, double>> weights;
 };
 
+bool starts_a_number(const std::string& text) {
+  return !text.empty() && std::string_view("+-.0123456789").find(text[0]) != std::string_view::npos;
+}
+
 MixOptions mix_options(const RouteSpec& spec) {
   constexpr double kLargest = 1e6;
   QUIVER_CHECK(!spec.options.empty() && spec.argument.empty(), usage, spec.where(),
                "expected mix:NAME=WEIGHT,NAME=WEIGHT");
   MixOptions out;
   std::deque<double> weights;  // which stay where they are
-  OptionSet set;
-  describe(out.how, set);
+  OptionSet how, set;
+  describe(out.how, how);
   for (const auto& [name, value] : spec.options) {
-    if (!set.find(name)) set.number(name, weights.emplace_back(0.0), between(-kLargest, kLargest), "the expert's weight");
+    const auto where = spec.where() + " " + name;
+    if (name == "combine" && !starts_a_number(value)) {  // an expert may be called so, too
+      how.assign(name, value, where);
+      continue;
+    }
+    if (!set.find(name))
+      set.number(name, weights.emplace_back(0.0), between(-kLargest, kLargest), "the expert's weight");
+    set.assign(name, value, where);
   }
-  spec.read(set);
-  std::size_t next = 0;
-  for (const auto& option : set.options()) {
-    if (option.name != "combine") out.weights.emplace_back(option.name, weights[next++]);
-  }
+  QUIVER_CHECK(!weights.empty(), usage, spec.where(), "no expert's weight, expected mix:NAME=WEIGHT,NAME=WEIGHT");
+  for (std::size_t i = 0; i < weights.size(); ++i) out.weights.emplace_back(set.options()[i].name, weights[i]);
   return out;
 }
 

@@ -62,14 +62,15 @@ TEST(RouterTable, NumbersAreNeverNoNumbers) {
 }
 
 TEST(RouterTable, OptionsThatMeanSomethingBesideOthersAlone) {
-  for (const auto* route : {"arrow:general_weight=0.5", "arrow:convention=factors", "arrow:probes=2",
-                            "arrow:search=groups,score=signed", "arrow:search=groups,directions=2",
-                            "arrow:score=signed,directions=2", "mix:a=0.5,a=0.5", "mix:a=nan", "mix:a=inf", "mix:a=1e9",
-                            "poly:mine,name=other", "base:top_k=1", "expert:a,b=1", "merge:cat,density=0.5",
-                            "merge:ties,density=nan", "merge:ties,density=0.2,density=0.3"})
+  for (const auto* route :
+       {"arrow:general_weight=0.5", "arrow:convention=factors", "arrow:probes=2", "arrow:search=groups,score=signed",
+        "arrow:search=groups,directions=2", "arrow:score=signed,directions=2", "mix:a=0.5,a=0.5", "mix:a=nan",
+        "mix:a=inf", "mix:a=1e9", "poly:mine,name=other", "base:top_k=1", "merge:cat,density=0.5",
+        "merge:ties,density=nan", "merge:ties,density=0.2,density=0.3"})
     refused(route);
   for (const auto* route : {"arrow:general=a,general_weight=0.5,convention=factors", "arrow:search=groups,probes=2",
-                            "mix:a=0.5,b=-0.5,combine=factors", "poly:mine,task=mean", "merge:ties,density=0.3"})
+                            "mix:a=0.5,b=-0.5,combine=factors", "mix:combine=0.5,combine=factors,a=1",
+                            "expert:lr=1e-4,r=8", "poly:mine,task=mean", "merge:ties,density=0.3"})
     EXPECT_NO_THROW(check_route(parse_route(route), {})) << route;
 }
 

@@ -64,6 +64,7 @@ std::vector<data::Task> read_example_prompts(const std::vector<std::string>& giv
       QUIVER_CHECK(!trim(prompt).empty(), format, file.string(), "prompt {} is empty", task.examples.size() + 1);
       auto& row = task.examples.emplace_back();
       row.source = std::move(prompt);
+      row.target = ".";  // an answer that nobody learns: prompts alone are looked at
     }
     QUIVER_CHECK(!task.examples.empty(), format, file.string(), "no prompt in it");
     experts.inputs.expert_tasks[expert] = {task.name};
