@@ -8,8 +8,7 @@
 
 namespace quiver::recipes {
 
-/// {what: version} of the verb and of every method, route and regime that the command names, those alone that are above
-/// 1.
+/// {what: version} of the verb and of every method, route and regime that the command names.
 nlohmann::json versions_of(const Arguments& command);
 
 }  // namespace quiver::recipes

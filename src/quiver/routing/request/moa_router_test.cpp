@@ -285,7 +285,10 @@ TEST_F(Moa, SavedAndReadItIsTheSame) {
   deep.weights.insert(deep.weights.begin(), at::zeros({2, 32}));
   deep.biases.insert(deep.biases.begin(), at::zeros({2}));
   deep.weights[1] = at::zeros({2, 2});
-  save_router(library, save_moa("domains", {"a", "b"}, shape, {{0, always(0, 2, 32)}, {12, deep}}));
+  auto saved = save_moa("domains", {"a", "b"}, shape, {{0, always(0, 2, 32)}, {12, deep}});
+  EXPECT_THROW(save_router(library, saved), Error) << "without identities";
+  saved.identities = {library.info("a").identity, library.info("b").identity};
+  save_router(library, saved);
   MoaShape read{};
   const auto classifiers = read_moa(read_router(library, "domains"), read);
   EXPECT_EQ(read.places, shape.places);
