@@ -2,6 +2,8 @@
 #include "quiver/workspace/train.h"
 
 #include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "quiver/adapter/kind.h"
@@ -51,16 +53,22 @@ std::int64_t vectors_before(const training::MethodOptions& o) {
   return by_kind || training::method_of_name(o.method).trains_vectors ? o.train.kind.prompt_tokens : 0;
 }
 
+/// What was found of the rows, by task and split, where anything was.
+using Findings = std::map<std::string, nlohmann::json>;
+
 /// The rows of each task that has some to train on.
 std::vector<training::TaskRows> rows_of(const TrainJob& job, const LoadedModel& loaded,
-                                        const std::vector<data::Task>& tasks, Progress& progress) {
+                                        const std::vector<data::Task>& tasks, Progress& progress, Findings& findings) {
   std::vector<training::TaskRows> out;
   const auto& o = job.options;
   for (const auto& task : tasks) {
     training::TaskRows rows{task.name, {}, {}};
     const auto& tokenizer = *loaded.text.tokenizer;
-    add_rows(task, data::Split::train, o.limit, o.train.join, tokenizer, progress, rows.train);
-    add_rows(task, data::Split::validation, o.validation_limit, o.train.join, tokenizer, progress, rows.validation);
+    const auto train = add_rows(task, data::Split::train, o.limit, o.train.join, tokenizer, progress, rows.train);
+    const auto validation =
+        add_rows(task, data::Split::validation, o.validation_limit, o.train.join, tokenizer, progress, rows.validation);
+    if (const auto found = train.json(); !found.empty()) findings[task.name]["train"] = found;
+    if (const auto found = validation.json(); !found.empty()) findings[task.name]["validation"] = found;
     if (!rows.train.empty()) {
       out.push_back(std::move(rows));
     } else if (tasks.size() > 1) {
@@ -119,11 +127,25 @@ std::vector<Assignment> plan(const MethodOptions& o, const MethodEntry& method, 
   return out;
 }
 
-/// A note of what was kept goes to the user whatever is printed of the result.
-std::function<void(const training::Learned&)> saying(Progress& progress,
+/// What was found of the rows of each assignment, by its name.
+Findings findings_of(const std::vector<Assignment>& assignments, const Findings& of_tasks) {
+  Findings out;
+  for (const auto& assignment : assignments) {
+    for (const auto& task : assignment.tasks) {
+      if (const auto found = of_tasks.find(task.name); found != of_tasks.end())
+        out[assignment.name][task.name] = found->second;
+    }
+  }
+  return out;
+}
+
+/// A note of what was kept goes to the user whatever is printed of the result, and what was found of the rows is one of
+/// its figures.
+std::function<void(const training::Learned&)> saying(Progress& progress, const Findings& findings,
                                                      const std::function<void(const training::Learned&)>& learned) {
-  return [&progress, learned](const training::Learned& result) {
+  return [&progress, findings, learned](training::Learned result) {
     if (!result.figures.note.empty()) progress.say(result.name + ": " + result.figures.note);
+    if (const auto found = findings.find(result.name); found != findings.end()) result.more["rows"] = found->second;
     learned(result);
   };
 }
@@ -160,7 +182,8 @@ void train(TrainJob& job, Progress& progress, const std::function<void(const tra
   const auto& entry = training::method_of_name(o.method);
   const auto loaded = load(job.model);
   o.train.join = text_rules(job.join, loaded, {}, vectors_before(o)).join;
-  auto tasks = rows_of(job, loaded, job.tasks.read(loaded.text, progress), progress);
+  Findings of_tasks;
+  auto tasks = rows_of(job, loaded, job.tasks.read(loaded.text, progress), progress, of_tasks);
   check_validation(job, tasks);
   const auto assignments = plan(o, entry, std::move(tasks));
   std::shared_ptr<const library::Library> library;
@@ -169,7 +192,7 @@ void train(TrainJob& job, Progress& progress, const std::function<void(const tra
         o.library, job.model.model, loaded.model.fingerprint(), o.allow_other_base));
   const training::MethodInputs inputs{loaded.model, *loaded.text.tokenizer, model::resolve_model(job.model.model),
                                       library,      o,                      job.set,
-                                      progress,     saying(progress, learned)};
+                                      progress,     saying(progress, findings_of(assignments, of_tasks), learned)};
   method->check(inputs, assignments);
   if (o.together) {
     method->train(inputs, assignments);
