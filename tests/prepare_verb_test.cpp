@@ -143,6 +143,19 @@ TEST_F(PrepareVerb, MoasStatesAreThoseOfTheRowsGivenNow) {
   EXPECT_EQ(states("--limit 2"), changed) << "as a fresh library's";
 }
 
+TEST_F(PrepareVerb, AHandfulOfPromptsIsEnoughForAuto) {
+  write_file_atomically(folder_ / "red.txt", "red 1\nred 2\nred 7\n");
+  write_file_atomically(folder_ / "green.jsonl", "\"green 1\"\n\"green 2\"\n");
+  fs::remove_all(folder_ / "tasks");
+  fs::create_directory(folder_ / "tasks");
+  model::write_small_task(folder_ / "tasks/other.jsonl", "other");
+  const auto examples = " --examples expert-of-red=" + (folder_ / "red.txt").string() +
+                        " --examples expert-of-green=" + (folder_ / "green.jsonl").string();
+  EXPECT_EQ(prepare("--route auto" + examples), (std::vector<json>{2}));
+  EXPECT_EQ(derived("signature").size(), 2u);
+  EXPECT_EQ(prepare("--route auto" + examples), (std::vector<json>{0}));
+}
+
 TEST_F(PrepareVerb, WhatARouteDoesNotReadIsRefused) {
   const auto refused = [&](const std::string& more, const std::string& words) {
     const auto command = command_of(more) + " >/dev/null";
@@ -158,6 +171,8 @@ TEST_F(PrepareVerb, WhatARouteDoesNotReadIsRefused) {
   refused("--route weights:temperature=1", "temperature");
   refused("--route moa:width=8", "depth=2");
   refused("--route gates:temperature=0", "temperature");
+  refused("--route gates --name uniform", "uniform");
+  refused("--route gates --examples expert-of-red=x.txt", "--examples");
   refused("--route moa:weight_decay=nan", "weight_decay");
 }
 
