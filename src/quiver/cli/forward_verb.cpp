@@ -2,6 +2,7 @@
 #include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
+#include "quiver/base/output_folder.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
 #include "quiver/tensor_io/safetensors.h"
@@ -51,6 +52,8 @@ at::Tensor logits_of(const model::Model& model, const routing::Router& router, c
 
 void run(const Options& o) {
   TerminalProgress progress;
+  check_output_file(o.output, "--output",
+                    [](const std::string& head) { return head.find("\"logits.0\"") != std::string::npos; });
   const auto model = load_model_only(o.model);
   const bool two_stacks = model.config().encoder_decoder();
   QUIVER_CHECK(two_stacks != o.decoder_ids.empty(), usage, "--decoder-ids", "{}",

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "quiver/base/error.h"
+#include "quiver/base/output_folder.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
 #include "quiver/evaluation/terminal_table.h"
@@ -21,6 +22,7 @@ struct Options {
 
 void run(const Options& o) {
   TerminalProgress progress;
+  if (!o.html.empty()) check_output_file(o.html, "--html", evaluation::is_report);
   const auto loaded = load(o.model);
   const auto routed = load_routed(o.route, loaded, progress);
   const auto trace = evaluation::trace_text({loaded.model, *loaded.text.tokenizer, progress}, *routed.router, o.text,

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "quiver/base/error.h"
+#include "quiver/base/output_folder.h"
 #include "quiver/base/files.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
@@ -61,10 +62,16 @@ void list_benchmarks(const Options& o) {
   if (!o.json) std::printf("%s", evaluation::render_table(table, {colour_wanted(), 5, 140}).c_str());
 }
 
+/// True of a task file, by its first row.
+bool are_rows(const std::string& head) {
+  return head.starts_with("{") && (head.find("\"source\"") != head.npos || head.find("\"options\"") != head.npos);
+}
+
 void run(const Options& o) {
   if (o.list) return list_benchmarks(o);
   QUIVER_CHECK(!o.benchmark.empty() && !o.files.empty() && !o.output.empty(), usage, "task",
                "give --benchmark NAME, --files DIR and --output FILE, or --list");
+  check_output_file(o.output, "--output", are_rows);
   const auto& benchmark = data::find_benchmark(o.benchmark);
   auto options = o.read;
   options.few_shot.of = data::shots_of_from_name(o.shots_per);
