@@ -26,11 +26,9 @@ serving::TextPrompt prompt_of(const Options& o, const LoadedModel& loaded, const
     refuse_unread(o.texts, {}, "--chat");
     return serving::chat_prompt(loaded.text, std::vector<text::Message>{{"user", text}});
   }
-  const auto known = workspace::known_rules(routed.experts);
-  const auto rules = workspace::prompt_rules(o.join, loaded, workspace::rules_of_route(known, routed.route));
-  for (const auto& note : rules.notes) said.say(note);
   const auto& tokenizer = *loaded.text.tokenizer;
-  return {workspace::prompt_ids(text, rules.join, tokenizer), tokenizer.eos_ids()};
+  const auto rules = workspace::rules_for_prompts(o.join, loaded, routed, said);
+  return {workspace::prompt_ids(text, rules, tokenizer), tokenizer.eos_ids()};
 }
 
 void run(const Options& o) {

@@ -16,17 +16,24 @@ using nlohmann::json;
 struct Options {
   ModelOptions model;
   RouteOptions route;
+  JoinChoice join;
+  OptionSet texts;
   std::string text, html;
   bool per_site = false, json = false;
 };
 
 void run(const Options& o) {
+  if (!o.html.empty()) check_output_file(o.html, "--html", evaluation::is_report);
   TerminalProgress progress;
   if (!o.html.empty()) check_output_file(o.html, "--html", evaluation::is_report);
   const auto loaded = load(o.model);
   const auto routed = load_routed(o.route, loaded, progress);
-  const auto trace = evaluation::trace_text({loaded.model, *loaded.text.tokenizer, progress}, *routed.router, o.text,
-                                            routed.experts.names(), {o.per_site, o.route.task});
+  const auto& tokenizer = *loaded.text.tokenizer;
+  const auto ids =
+      workspace::prompt_ids(o.text, workspace::rules_for_prompts(o.join, loaded, routed, progress), tokenizer);
+  auto trace = evaluation::trace_prompt({loaded.model, tokenizer, progress}, *routed.router, ids,
+                                        routed.experts.names(), {o.per_site, o.route.task});
+  trace.title = o.text;
   if (!o.html.empty()) {
     evaluation::Report report;
     report.title = "Routing of a text";
@@ -58,6 +65,8 @@ std::function<void()> declare_inspect(CLI::App& app) {
   auto o = std::make_shared<Options>();
   declare(app, o->model);
   declare(app, o->route);
+  workspace::describe_prompts(o->join, o->texts);
+  declare(app, o->texts);
   app.add_option("--text", o->text, "the text")->required();
   app.add_flag("--per-site", o->per_site, "a line per site instead of per layer");
   app.add_option("--html", o->html, "a picture into this file");

@@ -31,13 +31,11 @@ std::vector<std::vector<TraceEntry>> entries_of(const at::Tensor& dense) {
 
 }  // namespace
 
-Trace trace_text(const EvaluateInputs& inputs, const routing::Router& router, const std::string& text,
-                 const std::vector<std::string>& experts, const TraceOptions& options) {
+Trace trace_prompt(const EvaluateInputs& inputs, const routing::Router& router, const std::vector<std::int32_t>& ids,
+                   const std::vector<std::string>& experts, const TraceOptions& options) {
   const c10::AutoGradMode no_gradient(false);
-  const auto ids = inputs.tokenizer.encode(text);
-  QUIVER_CHECK(!ids.empty(), usage, "inspect", "the text is empty");
+  QUIVER_CHECK(!ids.empty(), usage, "inspect", "the prompt has no tokens");
   Trace trace;
-  trace.title = text;
   const auto own = router.own_experts();
   trace.experts = own.empty() ? experts : own;
   for (const auto id : ids) trace.tokens.push_back(inputs.tokenizer.piece_bytes(id));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the tokens of a text are routed.
+// Where the tokens of a prompt are routed.
 #pragma once
 
 #include "quiver/evaluation/evaluate.h"
@@ -11,9 +11,10 @@ struct TraceOptions {
   std::string task;       ///< what the oracle goes by
 };
 
-/// Runs the text through the model under the router and records, per layer (or site) and token, the experts' weights,
-/// largest first. `experts` are the names in the order of the bank.
-Trace trace_text(const EvaluateInputs& inputs, const routing::Router& router, const std::string& text,
-                 const std::vector<std::string>& experts, const TraceOptions& options);
+/// Runs a prompt, as it would be read to be answered, through the model under the router and records, per layer (or
+/// site) and token, the experts' weights, largest first. `experts` are the names in the order of the bank; the title is
+/// empty.
+Trace trace_prompt(const EvaluateInputs& inputs, const routing::Router& router, const std::vector<std::int32_t>& ids,
+                   const std::vector<std::string>& experts, const TraceOptions& options);
 
 }  // namespace quiver::evaluation

@@ -85,13 +85,14 @@ std::vector<evaluation::Trace> RoutedEvaluation::traces(const std::vector<data::
   std::vector<evaluation::Trace> out;
   const auto shown = std::find_if(names_.rbegin(), names_.rend(), chooses_among_experts);
   if (experts_.bank->size() == 0 || shown == names_.rend()) return out;
-  const auto& router = *routers_[static_cast<std::size_t>(names_.rend() - shown - 1)];
+  const auto& route = routes_[static_cast<std::size_t>(names_.rend() - shown - 1)];
   for (const auto& task : tasks) {
     const auto rows = task.rows(plan_.evaluate.split, 1);
     if (static_cast<std::int64_t>(out.size()) >= count) break;
     if (rows.empty() || task.examples[rows[0]].source.empty()) continue;
-    out.push_back(
-        evaluation::trace_text(inputs(), router, task.examples[rows[0]].source, experts_.names(), {false, task.name}));
+    const auto encode = [&](std::string_view text) { return loaded_.text.tokenizer->encode(text); };
+    const auto ids = data::prompt_ids(task.examples[rows[0]], encode, route.options.join);
+    out.push_back(evaluation::trace_prompt(inputs(), *route.router, ids, experts_.names(), {false, task.name}));
     out.back().title = task.name + ", " + *shown;
   }
   return out;

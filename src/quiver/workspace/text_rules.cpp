@@ -251,15 +251,19 @@ TextRules text_rules(const JoinChoice& choice, const LoadedModel& loaded, const 
   return out;
 }
 
-TextRules prompt_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known) {
+data::JoinOptions rules_for_prompts(const JoinChoice& choice, const LoadedModel& loaded, const RoutedExperts& routed,
+                                    Progress& said) {
+  const auto known = rules_of_route(known_rules(routed.experts), routed.route);
   auto out = resolved(choice, loaded, known, Join::Separator::none);
+  for (const auto& note : out.notes) said.say(note);
   out.join.max_tokens = std::numeric_limits<std::int32_t>::max();
-  return out;
+  return out.join;
 }
 
 std::vector<std::int32_t> prompt_ids(const std::string& text, const Join& rules, const text::Tokenizer& tokenizer) {
   QUIVER_CHECK(!text.empty(), usage, "--prompt", "the prompt is empty");
-  return data::prompt_ids(text, [&](std::string_view part) { return tokenizer.encode(part); }, rules);
+  return data::prompt_ids(
+      text, [&](std::string_view part) { return tokenizer.encode(part); }, rules);
 }
 
 }  // namespace quiver::workspace

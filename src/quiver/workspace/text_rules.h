@@ -53,9 +53,10 @@ struct TextRules {
 /// Throws Error{usage|unsupported} where choices contradict each other or the model.
 TextRules text_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known = {},
                      std::int64_t vectors_before = 0);
-/// The same for prompts that somebody typed: without experts that say otherwise nothing is put behind them, and they
-/// are never cut.
-TextRules prompt_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known);
+/// The same for prompts that somebody typed, under the route's experts: without experts that say otherwise nothing is
+/// put behind them, and they are never cut. What is in the notes is said.
+data::JoinOptions rules_for_prompts(const JoinChoice& choice, const LoadedModel& loaded, const RoutedExperts& routed,
+                                    Progress& said);
 
 /// A prompt as rows begin under the rules. Throws Error{usage} where it is empty.
 std::vector<std::int32_t> prompt_ids(const std::string& text, const data::JoinOptions& rules,
