@@ -153,6 +153,22 @@ void find_nearest(Options& o, const library::Library& library) {
   if (o.json) print_json({{"query", query}, {"nearest", found}});
 }
 
+/// work(names) over the experts asked for; over all, anew where one of them was taken away meanwhile.
+template <typename Work>
+auto over_experts(const Options& o, const library::Library& library, Work work) {
+  constexpr int kAttempts = 8;
+  for (int attempt = 1;; ++attempt) {
+    const auto names = o.experts.empty() ? library.names() : o.experts;
+    try {
+      return work(names);
+    } catch (const Error& error) {
+      const bool there =
+          std::all_of(names.begin(), names.end(), [&](const auto& name) { return library.contains(name); });
+      if (!o.experts.empty() || there || attempt == kAttempts) throw;
+    }
+  }
+}
+
 void run(Options& o) {
   auto& k_means = o.mbc.k_means;
   o.mbc.choose_clusters = o.clusters == "auto";
@@ -172,10 +188,11 @@ void run(Options& o) {
   const auto library = library::Library::open(o.library);
   if (!o.nearest.empty() || !o.nearest_text.empty()) return find_nearest(o, library);
   if (o.incremental || !o.add.empty()) return extend(o, library);
-  const auto names = o.experts.empty() ? library.names() : o.experts;
   TerminalProgress progress;
   if (const auto line = workspace::strays_line(library); !line.empty() && o.experts.empty()) progress.say(line);
-  const auto clustering = clustering::cluster_library(library, names, o.mbc, descriptions_of(o, library), &progress);
+  const auto clustering = over_experts(o, library, [&](const std::vector<std::string>& names) {
+    return clustering::cluster_library(library, names, o.mbc, descriptions_of(o, library), &progress);
+  });
   if (library.unkept_to_tell()) progress.say(o.library + " cannot be written: the clusters are printed, and not kept");
   print(o, clustering, {});
 }
