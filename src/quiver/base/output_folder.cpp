@@ -2,6 +2,7 @@
 #include "quiver/base/output_folder.h"
 
 #include <fnmatch.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -169,6 +170,11 @@ void check_output_file(const fs::path& path, const std::string& option,
   QUIVER_CHECK(!fs::is_directory(path), usage, option, "{} is a folder, expected a file; name a file in it",
                path.string());
   check_no_library(plain(path), path.string(), option);
+  auto above = plain(path).parent_path();
+  while (!fs::exists(above) && above.has_relative_path()) above = above.parent_path();
+  QUIVER_CHECK(fs::is_directory(above) && access(above.c_str(), W_OK) == 0, usage, option,
+               "{} cannot be written: {} is no folder that may be written to; name another file", path.string(),
+               above.string());
   if (!fs::is_regular_file(path) || fs::file_size(path) == 0) return;
   std::string head(kHead_bytes, '\0');
   std::ifstream stream(path, std::ios::binary);

@@ -176,6 +176,7 @@ TEST_F(Outputs, AFileOfAnotherKindIsNotOverwritten) {
   EXPECT_EQ(refused("old.html"), "");
   EXPECT_EQ(refused("empty.html"), "");
   EXPECT_EQ(refused("new/report.html"), "");
+  EXPECT_NE(refused("thesis.html/report.html").find("no folder"), std::string::npos);
   EXPECT_NE(refused("thesis.html").find("thesis.html"), std::string::npos);
   EXPECT_NE(refused("").find("folder"), std::string::npos);
   put("lib/library.json", "{}");
