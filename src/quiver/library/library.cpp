@@ -228,8 +228,8 @@ void Library::save(ExpertInfo info, const adapter::Adapter& adapter, bool replac
   info.identity = adapter::identity(adapter);
   const FileLock lock(folder_ / ".lock");
   remove_stale_temporaries(folder_ / "experts");
-  QUIVER_CHECK(replace || !contains(info.name), usage, "expert " + info.name, "already in {}; --replace overwrites it",
-               folder_.string());
+  QUIVER_CHECK(replace || !contains(info.name), usage, "expert " + info.name,
+               "already in {}; --replace overwrites it, another --name keeps both", folder_.string());
   write_folder_atomically(expert_folder(info.name), [&](const fs::path& temporary) {
     adapter::write_peft(temporary, adapter, base_model_);
     write_expert_file(temporary, info);
