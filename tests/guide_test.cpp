@@ -14,14 +14,14 @@
 namespace quiver {
 namespace {
 
-/// The lines of the ```sh blocks.
-std::vector<std::string> commands_of(const fs::path& document) {
-  std::istringstream lines(read_file(document));
+/// The lines of the blocks of a language.
+std::vector<std::string> lines_of(const std::string& language) {
+  std::istringstream lines(read_file(fs::path(QUIVER_SOURCE_DIR) / "docs/guide.md"));
   std::vector<std::string> out;
   bool inside = false;
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with("```")) {
-      inside = line == "```sh";
+      inside = line == "```" + language;
     } else if (inside) {
       out.push_back(line);
     }
@@ -68,12 +68,23 @@ class Guide : public ::testing::Test {
 };
 
 TEST_F(Guide, EveryCommandRuns) {
-  const auto commands = commands_of(fs::path(QUIVER_SOURCE_DIR) / "docs/guide.md");
+  const auto commands = lines_of("sh");
   ASSERT_GE(commands.size(), 10u);
   for (const auto& command : commands) ASSERT_EQ(run(command), 0) << command << "\n" << errors();
   for (const auto* made : {"lib/library.json", "trace.html", "report.html", "merged/adapter_model.safetensors",
                            "exported/plural/adapter_model.safetensors"})
     EXPECT_TRUE(fs::exists(folder_ / made)) << made;
+  // The program of the page, on the library that the page made.
+  const auto embed = std::string(QUIVER_EMBED) + " model lib tasks/number.jsonl 'number 3'";
+  fs::remove(folder_ / "out.txt");
+  ASSERT_EQ(run("quiver library remove number --library lib && " + embed), 0) << errors();
+  const auto out = read_file(folder_ / "out.txt");
+  EXPECT_NE(out.find("trained number"), std::string::npos) << out;
+  EXPECT_NE(out.find("number under base: "), std::string::npos) << out;
+}
+
+TEST(GuideText, TheProgramIsTheExample) {
+  EXPECT_EQ(join(lines_of("cpp"), "\n") + "\n", read_file(fs::path(QUIVER_SOURCE_DIR) / "examples/embed.cpp"));
 }
 
 }  // namespace

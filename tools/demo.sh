@@ -81,7 +81,7 @@ train_experts
 cluster_experts
 train_clusters
 compare report_mbc "$clustered" uniform arrow
-compare report "$private" base uniform arrow oracle
+compare report "$private" base uniform arrow auto oracle
 printf '\nOne expert per cluster:\n%s\n' "$(cat "$folder/report_mbc.txt")"
 printf '\nOne expert per task:\n%s\n' "$(cat "$folder/report.txt")"
 printf '\ndemo: %d s in all\nreport: %s\n' "$SECONDS" "$folder/report.html"
