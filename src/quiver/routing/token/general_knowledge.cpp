@@ -38,6 +38,7 @@ std::shared_ptr<const adapter::Bank> without_general_knowledge(const adapter::Ba
   constexpr adapter::Traits kTaken{adapter::Trait::low_rank};
   // A scale of outputs would scale what is taken away, too.
   constexpr auto kLeft = adapter::kAtSites.without({adapter::Trait::output_scale});
+  const auto& sites = bank.model_sites();
   auto out = std::make_shared<adapter::Bank>(bank.empty_copy());
   for (std::int64_t e = 0; e < bank.size(); ++e) {
     const auto& name = bank.names()[static_cast<std::size_t>(e)];
@@ -45,7 +46,7 @@ std::shared_ptr<const adapter::Bank> without_general_knowledge(const adapter::Ba
     if (e == general || factors)
       adapter::require(name, bank.kinds(e), bank.traits(e), {"general=", e == general ? kTaken : kLeft});
     auto changed = e == general ? adapter::Adapter{} : bank.expert(e);
-    for (std::size_t s = 0; s < sites.size(); ++s) {
+    for (std::size_t s = 0; s < sites.size() && !changed.sites.empty(); ++s) {
       const auto found = changed.sites.find(sites[s].name);
       const auto& common = bank.site(static_cast<std::int64_t>(s)).experts[static_cast<std::size_t>(general)];
       if (found == changed.sites.end() || !common.a.defined()) continue;
