@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "quiver/adapter/describe_options.h"
+#include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/library/collection.h"
