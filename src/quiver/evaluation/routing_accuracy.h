@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "quiver/model/bind_experts.h"
+#include "quiver/model/model.h"
 
 namespace quiver::evaluation {
 
