@@ -146,7 +146,7 @@ std::vector<std::vector<std::int32_t>> signature_prompts(const PrepareData& d, s
   for (const auto n : routing::signature_rows(all.size(), static_cast<std::size_t>(limit_of(d, routing::kSignatureRows)))) {
     const auto& [task, i] = all[n];
     add_rows(data::Task{task->name, task->cluster, {task->examples[i]}}, data::Split::train, 0, d.options.join,
-             *d.loaded.text.tokenizer, rows);
+             *d.loaded.text.tokenizer, d.progress, rows);
   }
   return prompts_of(d, expert, rows, "auto");
 }
