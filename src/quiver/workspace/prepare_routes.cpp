@@ -137,17 +137,20 @@ json prepare_phatgoose(const PhatgooseSettings& settings, const RouteSpec&, cons
 
 /// Prompts of an expert's training rows, spread over all of them as training does.
 std::vector<std::vector<std::int32_t>> signature_prompts(const PrepareData& d, std::size_t expert) {
-  const auto tasks = tasks_of(d, expert, "auto");
   std::vector<std::pair<const data::Task*, std::size_t>> all;
-  for (const auto* task : tasks) {
+  for (const auto* task : tasks_of(d, expert, "auto")) {
     for (const auto i : task->rows(data::Split::train)) all.emplace_back(task, i);
   }
-  std::vector<data::TokenRow> rows;
-  for (const auto n : routing::signature_rows(all.size(), static_cast<std::size_t>(limit_of(d, routing::kSignatureRows)))) {
+  std::vector<data::Task> chosen;
+  for (const auto n :
+       routing::signature_rows(all.size(), static_cast<std::size_t>(limit_of(d, routing::kSignatureRows)))) {
     const auto& [task, i] = all[n];
-    add_rows(data::Task{task->name, task->cluster, {task->examples[i]}}, data::Split::train, 0, d.options.join,
-             *d.loaded.text.tokenizer, d.progress, rows);
+    if (chosen.empty() || chosen.back().name != task->name) chosen.push_back({task->name, task->cluster, {}});
+    chosen.back().examples.push_back(task->examples[i]);
   }
+  std::vector<data::TokenRow> rows;
+  for (const auto& task : chosen)
+    add_rows(task, data::Split::train, 0, d.options.join, *d.loaded.text.tokenizer, d.progress, rows);
   return prompts_of(d, expert, rows, "auto");
 }
 
