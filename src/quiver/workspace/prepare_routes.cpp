@@ -54,6 +54,8 @@ std::vector<data::TokenRow> rows_of(const PrepareData& d, std::size_t expert, st
   std::vector<data::TokenRow> out;
   for (const auto* task : tasks)
     add_rows(*task, data::Split::train, each, d.options.join, *d.loaded.text.tokenizer, d.progress, out);
+  QUIVER_CHECK(!out.empty(), usage, "--route " + route, "the tasks of expert '{}' have no training rows",
+               d.experts.names()[expert]);
   return out;
 }
 
