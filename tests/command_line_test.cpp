@@ -197,7 +197,13 @@ TEST_F(CommandLine, AdaptersThatQuiverCannotHonourAreRefusedByName) {
   };
   const auto key = [](const char* name, json value) { return [name, value](json& config) { config[name] = value; }; };
   expect_refused(changed_adapter(key("use_dora", true)), "'use_dora'");
-  expect_refused(changed_adapter(key("bias", "all")), "'bias'");
+  expect_refused(changed_adapter(key("bias", "some")), "'bias'");
+  expect_refused(changed_adapter(key("bias", "all"),
+                                 [](auto& tensors) {
+                                   tensors["base_model.model.model.layers.0.self_attn.q_proj.base_layer.bias"] =
+                                       at::ones({32});
+                                 }),
+                 "q_proj.base_layer.bias");
   expect_refused(changed_adapter(key("modules_to_save", {"lm_head"})), "'modules_to_save'");
   expect_refused(changed_adapter(key("init_lora_weights", "pissa")), "'init_lora_weights'");
   expect_refused(changed_adapter(key("some_new_key", 3)), "'some_new_key'");

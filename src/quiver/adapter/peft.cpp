@@ -71,6 +71,10 @@ void read_factors(const tensor_io::TensorSource& file, const PeftConfig& config,
   for (const auto& [key, stored] : peft_keys(file.tensors(), where)) {
     // What AdaLoRA notes of a site's rank, which the configuration says too.
     if (config.adaptive && key.ends_with(".ranknum")) continue;
+    QUIVER_CHECK(!key.ends_with(".bias"), unsupported, where,
+                 "'{}' is a bias of the base model's, trained with the adapter ('bias' of the configuration), which is not "
+                 "applied",
+                 stored);
     const auto ending = ending_of(key, endings);
     QUIVER_CHECK(!ending.empty(), unsupported, where, "tensor '{}' is not {}MODULE{}", stored, kKeyPrefix,
                  fmt::join(endings, " or "));

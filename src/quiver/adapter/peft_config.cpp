@@ -68,9 +68,10 @@ void refuse_unknown(const json& config, bool adaptive, const std::string& where)
     fail(ErrorCode::unsupported, where, "'{}' = {} changes what the adapter computes, and Quiver does not implement it",
          key, value.dump().substr(0, 80));
   }
+  // Of a base model without biases all three are one; trained ones are tensors of the file.
   const auto bias = config.value("bias", json("none"));
-  QUIVER_CHECK(bias == "none", unsupported, where, "'bias' = {}, expected \"none\": trained biases are not implemented",
-               bias.dump());
+  QUIVER_CHECK(bias == "none" || bias == "all" || bias == "lora_only", unsupported, where,
+               "'bias' = {}, expected \"none\", \"all\" or \"lora_only\"", bias.dump());
   const auto init = config.value("init_lora_weights", json(true));
   const bool harmless =
       init.is_boolean() || init.is_null() || init == "gaussian" || init == "eva" || init == "orthogonal";

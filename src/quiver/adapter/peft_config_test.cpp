@@ -95,7 +95,8 @@ TEST(PeftConfig, AnUnknownKeyIsRefusedByNameUnlessItIsSwitchedOff) {
 
 TEST(PeftConfig, ValuesThatChangeTheResultAreRefusedByName) {
   expect_refused(ErrorCode::unsupported, "'peft_type'", {{"peft_type", "IA3"}});
-  expect_refused(ErrorCode::unsupported, "'bias'", {{"bias", "lora_only"}});
+  expect_refused(ErrorCode::unsupported, "'bias'", {{"bias", "some"}});
+  for (const char* bias : {"none", "all", "lora_only"}) EXPECT_NO_THROW(parsed({{"bias", bias}})) << bias;
   for (const char* init : {"pissa", "pissa_niter_4", "olora", "loftq", "corda"}) {
     expect_refused(ErrorCode::unsupported, "'init_lora_weights'", {{"init_lora_weights", init}});
   }

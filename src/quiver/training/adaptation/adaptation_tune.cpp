@@ -145,7 +145,6 @@ at::Tensor mean_arrow_weights(const AdaptInputs& inputs, const std::vector<data:
   const c10::AutoGradMode no_gradient(false);
   routing::RouterInputs routing;
   routing.bank = inputs.bank;
-  routing.library = inputs.library;
   routing.model = inputs.model;
   routing.progress = &inputs.progress;
   const auto arrow = routing::make_router(routing::parse_route("arrow"), routing);

@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
+#include <fmt/ranges.h>
 
 #include "quiver/adapter/kinds.h"
 #include "quiver/base/error.h"
@@ -110,7 +111,8 @@ routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources
     target.gates[static_cast<std::int64_t>(s)] =
         at::zeros({reads_site ? site.in : model.config().hidden, sources.size()}, at::kFloat);
   }
-  QUIVER_CHECK(!target.gates.empty(), unsupported, "pemt", "no site has an expert of every source");
+  QUIVER_CHECK(!target.gates.empty(), unsupported, "pemt", "no site is touched by every source ({})",
+               fmt::join(sources.names(), ", "));
   target.adapter = adapter::make_adapter(model, {}, kinds, seed);
   target.prompt = start_prompt(model, how, random);
   auto bank = std::make_shared<adapter::Bank>(model);
