@@ -54,14 +54,14 @@ TEST_F(TinyEvaluation, WhiteSpaceAtTheEndsOfOptionsAndAnswersIsPassedOver) {
 }
 
 TEST_F(TinyEvaluation, AnswersOfSeveralLinesEndWhereTheModelEndsThem) {
-  constexpr std::int64_t kMaxTokens = 8;
+  constexpr std::int64_t kMaxTokens = 16;
   const routing::ConstantRouter expert(bank_, {{0, 1.0f}});
   EvaluateOptions options;
   options.max_new_tokens = kMaxTokens;
-  for (int i = 0; i < 12; ++i) task_.examples.push_back(row(words(1 + i % 4), i == 0 ? "a\nb" : "c"));
+  for (int i = 0; i < 48; ++i) task_.examples.push_back(row(words(1 + i % 7), i == 0 ? "a\nb" : "c"));
   const auto got = evaluated(expert, options);
   int broken = 0;
-  for (std::size_t i = 0; i < 12; ++i) {
+  for (std::size_t i = 0; i < 48; ++i) {
     Ids ids = prompt_of(task_.examples[i]), answer;
     while (static_cast<std::int64_t>(answer.size()) < kMaxTokens) {
       const auto next = next_log_probabilities(ids, expert);
