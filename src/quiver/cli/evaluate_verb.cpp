@@ -19,7 +19,7 @@ struct Options {
   ExpertOptions experts;
   TaskOptions tasks;
   workspace::EvaluationPlan plan;
-  OptionSet texts, scoring;
+  OptionSet texts, scoring, shown;
   std::string samples, report, title = "Quiver evaluation";
   std::int64_t matrix_limit = 20, traces = 3;
   bool matrix = false, json = false;
@@ -27,6 +27,9 @@ struct Options {
 
 /// What is printed and written, before anything is computed for it.
 void check_outputs(const Options& o) {
+  QUIVER_CHECK(o.matrix || !o.shown.given("matrix_limit"), usage, "--matrix-limit", "goes with --matrix");
+  for (const auto* option : {"title", "traces"})
+    QUIVER_CHECK(!o.report.empty() || !o.shown.given(option), usage, command_line_name(option), "goes with --report");
   if (!o.samples.empty()) check_output_file(o.samples, "--samples", evaluation::are_samples);
   if (!o.report.empty()) check_output_file(o.report, "--report", evaluation::is_report);
 }
@@ -117,10 +120,11 @@ std::function<void()> declare_evaluate(CLI::App& app) {
   declare(app, o->scoring);
   app.add_option("--samples", o->samples, "a JSON line per row and route into this file");
   app.add_option("--report", o->report, "an HTML report into this file");
-  app.add_option("--title", o->title, "of the report")->capture_default_str();
   app.add_flag("--matrix", o->matrix, "also every expert on every task");
-  app.add_option("--matrix-limit", o->matrix_limit, "rows of each task for that")->capture_default_str();
-  app.add_option("--traces", o->traces, "texts in the report whose routing is shown")->capture_default_str();
+  o->shown.text("title", o->title, "of the report");
+  o->shown.integer("matrix_limit", o->matrix_limit, at_least(0), "rows of each task for --matrix; 0: all");
+  o->shown.integer("traces", o->traces, at_least(0), "texts in the report whose routing is shown");
+  declare(app, o->shown);
   app.add_flag("--json", o->json, "an object per task, route and metric");
   return [o] { run(*o); };
 }

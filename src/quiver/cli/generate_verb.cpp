@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/base/error.h"
-#include "quiver/base/files.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/generation.h"
 #include "quiver/cli/verb.h"
+#include "quiver/data/text_file.h"
 
 namespace quiver::cli {
 namespace {
@@ -21,7 +21,7 @@ struct Options {
 /// A chat is what its template says; any other prompt begins and ends as the experts' rows do.
 serving::TextPrompt prompt_of(const Options& o, const LoadedModel& loaded, const workspace::RoutedExperts& routed,
                               Progress& said) {
-  const auto text = o.prompt_file.empty() ? o.prompt : read_file(o.prompt_file, 1 << 28);
+  const auto text = o.prompt_file.empty() ? o.prompt : data::read_text_file(o.prompt_file);
   if (o.chat) {
     refuse_unread(o.texts, {}, "--chat");
     return serving::chat_prompt(loaded.text, std::vector<text::Message>{{"user", text}});

@@ -20,6 +20,23 @@ bool chooses_among_experts(const std::string& route) {
   return names.contains(routing::parse_route(route).name);
 }
 
+/// Hands on what it is told, each line once.
+class SaidOnce : public Progress {
+ public:
+  explicit SaidOnce(Progress& progress) : progress_(progress) {}
+  void update(const std::string& what, std::uint64_t done, std::uint64_t total, const std::string& note) override {
+    progress_.update(what, done, total, note);
+  }
+  void finish() override { progress_.finish(); }
+  void say(const std::string& line) override {
+    if (said_.insert(line).second) progress_.say(line);
+  }
+
+ private:
+  Progress& progress_;
+  std::set<std::string> said_;
+};
+
 }  // namespace
 
 RoutedEvaluation::RoutedEvaluation(const LoadedModel& loaded, const ExpertOptions& options, const ExpertSet& experts,
@@ -27,29 +44,26 @@ RoutedEvaluation::RoutedEvaluation(const LoadedModel& loaded, const ExpertOption
     : loaded_(loaded),
       experts_(experts),
       plan_(plan),
-      progress_(progress),
-      known_(known_rules(experts)),
+      progress_(std::make_unique<SaidOnce>(progress)),
       names_(plan.routes) {
   if (names_.empty()) names_.push_back(natural_route(options, experts));
-  std::set<std::string> said;
   plan_.evaluate.vectors_before = vectors_before(experts);
   for (const auto& route : names_) {
     routers_.push_back(make_router(route, experts));
     routes_.push_back(in_use(route, *routers_.back()));
-    for (const auto& note : text_rules(plan_.join, loaded, rules_of_route(known_, route)).notes) {
-      if (said.insert(note).second) progress.say(note);
-    }
+    for (const auto& note : text_rules(plan_.join, loaded, rules_of_route(experts_, route)).notes) progress_->say(note);
   }
 }
 
 evaluation::EvaluateInputs RoutedEvaluation::inputs() const {
-  return {loaded_.model, *loaded_.text.tokenizer, progress_, &experts_.inputs.expert_tasks};
+  return {loaded_.model, *loaded_.text.tokenizer, *progress_, &experts_.inputs.expert_tasks};
 }
 
 evaluation::RouteInUse RoutedEvaluation::in_use(const std::string& route, const routing::Router& router) const {
   evaluation::RouteInUse out{route, &router, plan_.evaluate,
                              !routing::applies_to_unseen_tasks(routing::parse_route(route))};
-  out.options.join = text_rules(plan_.join, loaded_, rules_of_route(known_, route), plan_.evaluate.vectors_before).join;
+  out.options.join =
+      text_rules(plan_.join, loaded_, rules_of_route(experts_, route), plan_.evaluate.vectors_before).join;
   return out;
 }
 
@@ -92,8 +106,12 @@ std::vector<evaluation::Trace> RoutedEvaluation::traces(const std::vector<data::
     if (rows.empty() || task.examples[rows[0]].source.empty()) continue;
     const auto encode = [&](std::string_view text) { return loaded_.text.tokenizer->encode(text); };
     const auto ids = data::prompt_ids(task.examples[rows[0]], encode, route.options.join);
-    out.push_back(evaluation::trace_prompt(inputs(), *route.router, ids, experts_.names(), {false, task.name}));
-    out.back().title = task.name + ", " + *shown;
+    try {
+      out.push_back(evaluation::trace_prompt(inputs(), *route.router, ids, experts_.names(), {false, task.name}));
+      out.back().title = task.name + ", " + *shown;
+    } catch (const Error& error) {
+      progress_->say("no trace of task " + task.name + ": " + error.what());
+    }
   }
   return out;
 }

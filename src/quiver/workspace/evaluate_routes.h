@@ -42,8 +42,7 @@ class RoutedEvaluation {
   const LoadedModel& loaded_;
   const ExpertSet& experts_;
   EvaluationPlan plan_;
-  Progress& progress_;
-  std::vector<KnownRules> known_;
+  std::unique_ptr<Progress> progress_;  ///< which says each line once, however many experts score the same rows
   std::vector<std::string> names_;
   std::vector<std::unique_ptr<routing::Router>> routers_;
   std::vector<evaluation::RouteInUse> routes_;

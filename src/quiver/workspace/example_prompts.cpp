@@ -6,12 +6,12 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/data/text_file.h"
 
 namespace quiver::workspace {
 namespace {
 
 using nlohmann::json;
-constexpr std::uint64_t kMaxFile_bytes = std::uint64_t{1} << 28;
 
 std::string prompt_of(const json& row, const std::string& where) {
   if (row.is_string()) return row.get<std::string>();
@@ -23,7 +23,7 @@ std::string prompt_of(const json& row, const std::string& where) {
 }
 
 std::vector<std::string> prompts_of(const fs::path& file) {
-  const auto text = read_file(file, kMaxFile_bytes);
+  const auto text = data::read_text_file(file);
   const auto extension = lower_ascii(file.extension().string());
   std::vector<std::string> out;
   if (extension == ".json") {

@@ -10,6 +10,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/routing/route_spec.h"
+#include "quiver/routing/saved_router.h"
 #include "quiver/text/encode_prompt.h"
 
 namespace quiver::workspace {
@@ -171,7 +172,7 @@ TextRules resolved(const JoinChoice& choice, const LoadedModel& loaded, const st
   join.turn_end_token = text::turn_end(loaded.text).value_or(-1);
   if (!differ.empty() && choice.rules == "auto")
     out.notes.push_back("experts do not agree on how texts are joined (" + differ +
-                        "); the default rules are used: give --rules, --separator, ... or experts that agree");
+                        "); what --separator and the other options leave open is as by --rules quiver");
   if (!known.empty() && differ.empty()) say_differences(join, known, out.notes);
   if (loaded.model.config().encoder_decoder()) {
     QUIVER_CHECK(!tokenizer.eos_ids().empty(), unsupported, "model",
@@ -179,6 +180,22 @@ TextRules resolved(const JoinChoice& choice, const LoadedModel& loaded, const st
     join.source_end_token = tokenizer.eos_ids()[0];
   }
   return out;
+}
+
+/// The rules of a router that the library keeps under the route's argument or name. One that cannot be read is the
+/// route's to complain of.
+std::optional<KnownRules> rules_of_router(const ExpertSet& experts, const routing::RouteSpec& spec) {
+  for (const auto& name : {spec.argument, spec.name}) {
+    if (!experts.library || name.empty() || spec.name == "expert" || !routing::has_router(*experts.library, name))
+      continue;
+    try {
+      if (auto join = stored_rules(routing::read_router(*experts.library, name).training))
+        return KnownRules{name, *join};
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -214,8 +231,10 @@ std::vector<KnownRules> known_rules(const ExpertSet& experts) {
   return out;
 }
 
-std::vector<KnownRules> rules_of_route(const std::vector<KnownRules>& known, const std::string& route) {
+std::vector<KnownRules> rules_of_route(const ExpertSet& experts, const std::string& route) {
   const auto spec = routing::parse_route(route);
+  if (const auto router = rules_of_router(experts, spec)) return {*router};
+  const auto known = known_rules(experts);
   std::vector<std::string> named;
   if (spec.name == "expert") named.push_back(spec.argument);
   if (spec.name == "mix") {
@@ -253,7 +272,7 @@ TextRules text_rules(const JoinChoice& choice, const LoadedModel& loaded, const 
 
 data::JoinOptions rules_for_prompts(const JoinChoice& choice, const LoadedModel& loaded, const RoutedExperts& routed,
                                     Progress& said) {
-  const auto known = rules_of_route(known_rules(routed.experts), routed.route);
+  const auto known = rules_of_route(routed.experts, routed.route);
   auto out = resolved(choice, loaded, known, Join::Separator::none);
   for (const auto& note : out.notes) said.say(note);
   out.join.max_tokens = std::numeric_limits<std::int32_t>::max();

@@ -36,9 +36,9 @@ struct KnownRules {
 };
 /// Of the experts in use that keep any: experts of a library and adapter folders that came from one.
 std::vector<KnownRules> known_rules(const ExpertSet& experts);
-/// Those of the experts that a route names (expert:NAME, mix:NAME=..); of all where it names none, the base model
-/// included, so that it is compared on the same rows.
-std::vector<KnownRules> rules_of_route(const std::vector<KnownRules>& known, const std::string& route);
+/// Of a trained router those that it was trained with; else those of the experts that a route names (expert:NAME,
+/// mix:NAME=..); else those of all, also for the base model, so that it is compared on the same rows.
+std::vector<KnownRules> rules_of_route(const ExpertSet& experts, const std::string& route);
 
 /// The most vectors that an expert reads before a prompt: soft prompts, prefixes.
 std::int64_t vectors_before(const ExpertSet& experts);
