@@ -52,9 +52,9 @@ TEST(TextStream, AStopAcrossTokensIsFoundAndNothingOfItShown) {
 }
 
 TEST(TextStream, WhatCouldBeginAStopIsShownOnceItDoesNot) {
-  const auto got = shown({"a", "ab", "x", "ab"}, {"aba"});
-  EXPECT_EQ(got.text, "aabxab");
-  EXPECT_EQ(got.pieces, (std::vector<std::string>{"", "a", "abx", "", "ab"}));
+  const auto got = shown({"a", "ab", "x", "xab"}, {"aba"});
+  EXPECT_EQ(got.text, "aabxxab");
+  EXPECT_EQ(got.pieces, (std::vector<std::string>{"", "a", "abx", "x", "ab"}));
   EXPECT_EQ(shown({"a", "b"}, {}).pieces, (std::vector<std::string>{"a", "b", ""}));
 }
 
