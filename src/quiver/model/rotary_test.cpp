@@ -28,6 +28,13 @@ DecoderConfig config_of(const RotaryScaling& scaling = {}) {
   return config;
 }
 
+RotaryScaling scaling_of(RotaryScaling::Kind kind, double factor) {
+  RotaryScaling scaling;
+  scaling.kind = kind;
+  scaling.factor = factor;
+  return scaling;
+}
+
 /// Frequency i without scaling, from the definition: base^(-2i / width).
 double plain_frequency(std::int64_t i, double base = 10000.0, std::int64_t width = kWidth) {
   return std::exp(-std::log(base) * 2.0 * static_cast<double>(i) / static_cast<double>(width));
@@ -99,7 +106,7 @@ double llama3_frequency(double plain, const RotaryScaling& s) {
 }
 
 TEST(Rotary, Llama3ScalingFollowsItsFormula) {
-  RotaryScaling scaling{RotaryScaling::Kind::llama3, 8.0, 1.0, 4.0, 8192, {}};
+  const auto scaling = scaling_of(RotaryScaling::Kind::llama3, 8.0);
   auto config = config_of(scaling);
   config.head_width = 128;
   config.rotary_base = 500'000.0;
@@ -118,22 +125,33 @@ TEST(Rotary, Llama3ScalingFollowsItsFormula) {
 }
 
 TEST(Rotary, LinearScalingStretchesPositions) {
-  const RotaryTable plain(config_of()), stretched(config_of({RotaryScaling::Kind::linear, 4.0, 1.0, 4.0, 8192, {}}));
+  const RotaryTable plain(config_of()), stretched(config_of(scaling_of(RotaryScaling::Kind::linear, 4.0)));
   const auto a = plain.at_positions(at::tensor({1, 9}, at::kLong));
   const auto b = stretched.at_positions(at::tensor({4, 36}, at::kLong));
   EXPECT_TRUE(a.cosine.equal(b.cosine));  // division by 4 is exact
   EXPECT_TRUE(a.sine.equal(b.sine));
 }
 
-TEST(Rotary, DivisorsReplaceTheScalingAndMustBeAsManyAsTheFrequencies) {
-  RotaryScaling scaling{RotaryScaling::Kind::linear, 4.0, 1.0, 4.0, 8192, {1, 2, 3, 4, 5, 6, 7, 8}};
+TEST(Rotary, DivisorsStandBesideTheFactorAndMustBeAsManyAsTheFrequencies) {
+  auto scaling = scaling_of(RotaryScaling::Kind::linear, 4.0);
+  scaling.divisors = {1, 2, 3, 4, 5, 6, 7, 8};
   const RotaryTable table(config_of(scaling));
   for (std::int64_t i = 0; i < kHalf; ++i) {
-    const double expected = plain_frequency(i) / static_cast<double>(i + 1);
+    const double expected = plain_frequency(i) / static_cast<double>(i + 1) / 4.0;
     EXPECT_NEAR(frequency(table, i), expected, 1.1 * kHalfUlp * expected) << i;
   }
   scaling.divisors.pop_back();
   EXPECT_THROW(RotaryTable{config_of(scaling)}, Error);
+}
+
+TEST(Rotary, AScaleIsOfCosinesAndSines) {
+  auto scaled = scaling_of(RotaryScaling::Kind::none, 1.0);
+  scaled.scale = 0.5;
+  const auto positions = at::tensor({1, 9}, at::kLong);
+  const auto a = RotaryTable(config_of()).at_positions(positions),
+             b = RotaryTable(config_of(scaled)).at_positions(positions);
+  EXPECT_TRUE((a.cosine * 0.5).equal(b.cosine));
+  EXPECT_TRUE((a.sine * 0.5).equal(b.sine));
 }
 
 }  // namespace
