@@ -52,7 +52,7 @@ class RoutingAccuracy::Listener : public model::PassingOn {
   std::vector<std::size_t> requests_;
   RoutingAccuracy& sums_;
   std::shared_ptr<const ops::Mix> last_;  ///< many sites share one; held, so that no other takes its address
-  at::Tensor right_;                ///< [T] of that mix
+  at::Tensor right_;                      ///< [T] of that mix
 };
 
 RoutingAccuracy::RoutingAccuracy(const model::Model& model, std::vector<float> right)

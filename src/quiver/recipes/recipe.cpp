@@ -16,16 +16,16 @@
 namespace quiver::recipes {
 namespace {
 
-/// Names of the options of `Options` as they are described, but for those in `decided`, which the recipe itself decides.
+/// Names of the options of `Options` as they are described, but for those in `decided`, which the recipe itself
+/// decides.
 template <typename Options>
 std::vector<std::string> described(const std::vector<std::string>& decided) {
   Options options;
   OptionSet set;
   describe(options, set);
   auto out = set.names();
-  std::erase_if(out, [&](const auto& name) {
-    return std::find(decided.begin(), decided.end(), name) != decided.end();
-  });
+  std::erase_if(out,
+                [&](const auto& name) { return std::find(decided.begin(), decided.end(), name) != decided.end(); });
   return out;
 }
 

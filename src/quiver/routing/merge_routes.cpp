@@ -28,8 +28,12 @@ std::unique_ptr<Router> make_merge(const RouteSpec& spec, const RouterInputs& in
 }  // namespace
 
 std::vector<RouteEntry> merge_routes() {
-  RouteEntry entry{"merge", "METHOD,key=value,...",
-                   "all experts merged into one adapter ('merge --list' shows the methods)", nullptr, nullptr, nullptr};
+  RouteEntry entry{"merge",
+                   "METHOD,key=value,...",
+                   "all experts merged into one adapter ('merge --list' shows the methods)",
+                   nullptr,
+                   nullptr,
+                   nullptr};
   entry.describe = [](const auto& show) { show(OptionSet()); };
   entry.check = [](const RouteSpec& spec) { options_of(spec); };
   entry.make = make_merge;

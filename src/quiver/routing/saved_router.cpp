@@ -78,13 +78,10 @@ void save_router(const library::Library& library, const SavedRouter& router) {
   QUIVER_CHECK(router.identities.size() == router.experts.size(), mismatch, router.where(),
                "{} identities of {} experts", router.identities.size(), router.experts.size());
   json identities = json::array();
-  for (std::size_t e = 0; e < router.experts.size(); ++e) identities.push_back({router.experts[e], router.identities[e]});
-  const json file{{"format", kFormatVersion},
-                  {"kind", router.kind},
-                  {"version", version_of(router.kind)},
-                  {"experts", identities},
-                  {"options", router.options},
-                  {"training", router.training}};
+  for (std::size_t e = 0; e < router.experts.size(); ++e)
+    identities.push_back({router.experts[e], router.identities[e]});
+  const json file{{"format", kFormatVersion}, {"kind", router.kind},       {"version", version_of(router.kind)},
+                  {"experts", identities},    {"options", router.options}, {"training", router.training}};
   write_folder_atomically(folder_of(library, router.name), [&](const fs::path& temporary) {
     tensor_io::write_safetensors(temporary / "router.safetensors", router.tensors, {{"format", "pt"}});
     write_file_atomically(temporary / "router.json", file.dump(2) + "\n");

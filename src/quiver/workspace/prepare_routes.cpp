@@ -123,8 +123,7 @@ json prepare_phatgoose(const PhatgooseSettings& settings, const RouteSpec&, cons
   options.batch_rows = 4;
   options.warmup = 0.1;
   options.max_steps = settings.steps;
-  const json made_with{
-      {"steps", settings.steps}, {"learning_rate", settings.learning_rate}, {"seed", options.seed}};
+  const json made_with{{"steps", settings.steps}, {"learning_rate", settings.learning_rate}, {"seed", options.seed}};
   const auto limit = limit_of(d, settings.steps * options.batch_rows);
   return fill_expert_rows(routing::kPhatgooseGates, d, made_with, limit, [&](auto e, const auto& rows) {
     std::vector<training::RoutedRow> routed;
@@ -248,7 +247,8 @@ json prepare_moa(const MoaSettings& settings, const RouteSpec& spec, const Prepa
   return figures;
 }
 
-/// What of PrepareData a route reads beside the tasks, their join rules and `limit`; by the names of the verb's options.
+/// What of PrepareData a route reads beside the tasks, their join rules and `limit`; by the names of the verb's
+/// options.
 const std::vector<std::string> kOfExperts{"again"}, kOfGates{"again", "seed"},
     kOfTraining{"name", "epochs", "max_steps", "batch", "seed"}, kOfMoa{"name", "again", "seed"}, kOfText{};
 
@@ -310,8 +310,8 @@ const std::vector<Preparation>& preparations() {
 }
 
 const Preparation* find_preparation(const std::string& route) {
-  const auto found = std::find_if(preparations().begin(), preparations().end(),
-                                  [&](const auto& p) { return route == p.route; });
+  const auto found =
+      std::find_if(preparations().begin(), preparations().end(), [&](const auto& p) { return route == p.route; });
   return found == preparations().end() ? nullptr : &*found;
 }
 

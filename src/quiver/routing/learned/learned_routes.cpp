@@ -4,21 +4,21 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/routing/prompts/attempt.h"
 #include "quiver/routing/learned/fusion.h"
 #include "quiver/routing/learned/skills.h"
-#include "quiver/routing/route_entry.h"
-#include "quiver/routing/request/saved_moa.h"
-#include "quiver/routing/prompts/saved_pemt.h"
-#include "quiver/routing/token/token_router.h"
 #include "quiver/routing/learned/weight_router.h"
 #include "quiver/routing/learned/xlora_router.h"
+#include "quiver/routing/prompts/attempt.h"
+#include "quiver/routing/prompts/saved_pemt.h"
+#include "quiver/routing/request/saved_moa.h"
+#include "quiver/routing/route_entry.h"
+#include "quiver/routing/token/token_router.h"
 
 namespace quiver::routing {
 namespace {
 
-/// The options that a router was saved with, from `defaults`, and above them those of the route: `routed` describes what
-/// a route may say of them.
+/// The options that a router was saved with, from `defaults`, and above them those of the route: `routed` describes
+/// what a route may say of them.
 template <typename Options>
 Options options_of(const SavedRouter& saved, const RouteSpec& spec, Options options,
                    void (*routed)(Options&, OptionSet&)) {
@@ -78,12 +78,14 @@ void describe(WeightsOptions& o, OptionSet& set) {
   describe_combine(set, o.combine);
 }
 template <>
-void describe_route(WeightsOptions& o, OptionSet& set) { describe_combine(set, o.combine); }
+void describe_route(WeightsOptions& o, OptionSet& set) {
+  describe_combine(set, o.combine);
+}
 
 std::unique_ptr<Router> weights_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
   auto options = options_of(saved, spec, WeightsOptions{}, describe_route<WeightsOptions>);
-  options.places.values = saved.tensor(
-      "weights", {places(inputs.bank->model_sites(), options.places.granularity), inputs.bank->size()});
+  options.places.values =
+      saved.tensor("weights", {places(inputs.bank->model_sites(), options.places.granularity), inputs.bank->size()});
   return std::make_unique<WeightRouter>(inputs.bank, std::move(options.places), options.combine);
 }
 
@@ -100,7 +102,9 @@ void describe(XLoraOptions& o, OptionSet& set) {
       .number("scaling", o.network.scaling, any_number(), "of all weights");
 }
 template <>
-void describe_route(XLoraOptions& o, OptionSet& set) { describe(o.network, set); }
+void describe_route(XLoraOptions& o, OptionSet& set) {
+  describe(o.network, set);
+}
 
 std::unique_ptr<Router> xlora_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
   need_model(spec, inputs);
@@ -146,8 +150,8 @@ struct SavedKind {
   std::unique_ptr<Router> (*make)(const SavedRouter&, const RouteSpec&, const RouterInputs&);
 };
 constexpr SavedKind kKinds[] = {
-    {"gates", true, gates_router}, {"weights", true, weights_router},   {"xlora", true, xlora_router},
-    {"moa", true, moa_router},     {"fusion", true, fusion_router},     {"attempt", false, attempt_router},
+    {"gates", true, gates_router}, {"weights", true, weights_router}, {"xlora", true, xlora_router},
+    {"moa", true, moa_router},     {"fusion", true, fusion_router},   {"attempt", false, attempt_router},
     {"pemt", false, pemt_router},  {"poly", false, router_of_skills},
 };
 
@@ -178,7 +182,9 @@ RouteEntry trained(const char* name, const char* summary, void (*routed)(Options
     routed(options, set);
     spec.read(set);
   };
-  entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) { return make_by_name(NoOptions{}, spec, inputs); };
+  entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) {
+    return make_by_name(NoOptions{}, spec, inputs);
+  };
   return entry;
 }
 
@@ -189,8 +195,9 @@ std::unique_ptr<Router> make_named(const NoOptions&, const RouteSpec& spec, cons
 
 /// Whatever the kind of the router reads.
 RouteEntry learned_route() {
-  RouteEntry entry{"learned", "NAME,key=value,...", "a router that 'prepare' trained; its bare name does too",
-                   nullptr, nullptr, nullptr};
+  RouteEntry entry{
+      "learned", "NAME,key=value,...", "a router that 'prepare' trained; its bare name does too", nullptr, nullptr,
+      nullptr};
   entry.describe = [](const auto& show) { show(OptionSet()); };
   entry.check = [](const RouteSpec& spec) { check_argument(spec, "NAME"); };
   entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) {

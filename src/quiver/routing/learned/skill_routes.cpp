@@ -105,17 +105,22 @@ std::unique_ptr<Router> router_of_set(SkillSet set, const PolyOptions& o, const 
 NamedPoly options_of(const RouteSpec& spec) {
   auto out = read_options(spec, NamedPoly{});
   if (spec.argument.empty()) return out;
-  const bool named = std::any_of(spec.options.begin(), spec.options.end(), [](const auto& o) { return o.first == "name"; });
+  const bool named =
+      std::any_of(spec.options.begin(), spec.options.end(), [](const auto& o) { return o.first == "name"; });
   QUIVER_CHECK(!named, usage, spec.where(), "the router is named twice");
   out.name = spec.argument;
   return out;
 }
 
 RouteEntry poly_route() {
-  RouteEntry entry{"poly", "NAME",
-                   "per row, its task's composition of trained skills (train --method poly); the skills' mean for other "
-                   "tasks",
-                   nullptr, nullptr, nullptr};
+  RouteEntry entry{
+      "poly",
+      "NAME",
+      "per row, its task's composition of trained skills (train --method poly); the skills' mean for other "
+      "tasks",
+      nullptr,
+      nullptr,
+      nullptr};
   entry.describe = [](const auto& show) {
     NamedPoly options;
     OptionSet set;

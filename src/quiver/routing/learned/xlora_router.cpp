@@ -49,8 +49,7 @@ void describe(XLoraNetwork& o, OptionSet& set) {
   describe_temperature(set, o.temperature, "of the softmax");
 }
 
-XLoraRouter::XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model,
-                         XLoraNetwork network)
+XLoraRouter::XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, XLoraNetwork network)
     : bank_(std::move(bank)), model_(model), network_(std::move(network)) {
   bank_->require({"route xlora", adapter::kAtSites});
   for (std::size_t s = 0; s < model.sites().size(); ++s)

@@ -13,7 +13,6 @@
 #include <cmath>
 #include <limits>
 
-
 #include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/ops/adamw.h"

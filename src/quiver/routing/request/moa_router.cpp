@@ -146,8 +146,7 @@ std::int64_t likeliest(const at::Tensor& log_probabilities, double abstain) {
 }  // namespace
 
 void describe(MoaShape& o, OptionSet& set) {
-  set.choice("places", o.places,
-             {{"layer", MoaPlaces::layer}, {"site", MoaPlaces::site}, {"once", MoaPlaces::once}},
+  set.choice("places", o.places, {{"layer", MoaPlaces::layer}, {"site", MoaPlaces::site}, {"once", MoaPlaces::once}},
              "what has a classifier: each layer, each input of linear maps, or the middle layer for all")
       .choice("pooling", o.pooling, {{"last", Pooling::last}, {"mean", Pooling::mean}, {"first", Pooling::first}},
               "which token's state a prompt's is")

@@ -67,7 +67,8 @@ TEST(DomainClassifierOf, FeaturesThatNeverVarySayNothingAsInScikitLearn) {
     noisy.narrow(1, 4, 2).mul_(1.0 + at::randn({60, 2}) * 5e-8);
     const auto plain = fit_domain_classifier(features, file->load("labels"), 3, options);
     const auto rounded = fit_domain_classifier(noisy, file->load("labels"), 3, options);
-    EXPECT_LT(largest_difference(log_probabilities(rounded, queries), log_probabilities(plain, queries)), 1e-4) << depth;
+    EXPECT_LT(largest_difference(log_probabilities(rounded, queries), log_probabilities(plain, queries)), 1e-4)
+        << depth;
   }
 }
 
@@ -231,11 +232,12 @@ TEST_F(Moa, ADomainAddedLaterIsFittedAsOneThatWasThere) {
   fs::remove_all(folder);
   RouterInputs inputs;
   auto three = std::make_shared<adapter::Bank>(model_);
-  for (const auto* name : {"a", "b", "c"}) three->add(name, adapter::read_peft(golden("adapters") / (name[0] == 'b' ? "b" : "a")));
+  for (const auto* name : {"a", "b", "c"})
+    three->add(name, adapter::read_peft(golden("adapters") / (name[0] == 'b' ? "b" : "a")));
   inputs.bank = three;
   inputs.identities = {"1111111111111111", "2222222222222222", "3333333333333333"};
-  inputs.library = std::make_shared<const library::Library>(
-      library::Library::open_or_create(folder, "tiny", model_.fingerprint()));
+  inputs.library =
+      std::make_shared<const library::Library>(library::Library::open_or_create(folder, "tiny", model_.fingerprint()));
   for (const auto pooling : {Pooling::last, Pooling::mean, Pooling::first}) {
     const MoaShape shape{MoaPlaces::layer, pooling};
     const ExpertFiles files(inputs, moa_states_kind(shape));

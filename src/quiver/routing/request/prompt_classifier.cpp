@@ -26,8 +26,8 @@ namespace {
 constexpr double kShrinkage = 0.3;  // of the covariances between features
 constexpr std::int64_t kFolds = 5;
 constexpr std::int64_t kWithoutProducts = 2;  // of cdist: |a|^2 - 2 a b + |b|^2 would lose the small ones
-constexpr double kPrecision = 1.0 / 256;  // relative, of features of passes in bfloat16
-constexpr double kKnown = 0.99;      // share of the known tasks' prompts within the edge
+constexpr double kPrecision = 1.0 / 256;      // relative, of features of passes in bfloat16
+constexpr double kKnown = 0.99;               // share of the known tasks' prompts within the edge
 
 /// [F]: the variance that rounding alone gives a feature. Where its values cancel out in the mean over tokens, those of
 /// a usual feature say how large they were.

@@ -95,7 +95,8 @@ TEST(PromptClassifier, OneTextOfEachExpertIsKnown) {
 
 TEST(PromptClassifier, ASingleExpertOfOneTextIsUsedForIt) {
   const auto fitted = fit_prompt_classifier({one_text(4, 6).to(at::kHalf).to(at::kFloat)});
-  const auto own = distances(fitted, one_text(4, 1)).item<double>(), other = distances(fitted, one_text(5, 1)).item<double>();
+  const auto own = distances(fitted, one_text(4, 1)).item<double>(),
+             other = distances(fitted, one_text(5, 1)).item<double>();
   const auto pairs = pairs_of_distances({own}, fitted, {});
   ASSERT_EQ(pairs.size(), 1u);
   EXPECT_NEAR(pairs[0].second, 1.0, 1e-3);
@@ -105,8 +106,8 @@ TEST(PromptClassifier, ASingleExpertOfOneTextIsUsedForIt) {
 TEST(PromptClassifier, ExpertsOfTheSameTextShareIt) {
   const auto fitted = fit_prompt_classifier({one_text(6, 2), one_text(6, 2), one_text(7, 2)});
   const auto squares = distances(fitted, one_text(6, 1))[0];
-  const auto pairs = pairs_of_distances(
-      {squares[0].item<double>(), squares[1].item<double>(), squares[2].item<double>()}, fitted, {});
+  const auto pairs =
+      pairs_of_distances({squares[0].item<double>(), squares[1].item<double>(), squares[2].item<double>()}, fitted, {});
   ASSERT_EQ(pairs.size(), 2u);
   EXPECT_NEAR(pairs[0].second, 0.5, 1e-3);
 }

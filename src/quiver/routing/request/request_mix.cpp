@@ -12,7 +12,8 @@ namespace quiver::routing {
 void describe(RequestMixOptions& o, OptionSet& set) {
   describe_count(set, "top_k", o.top_k, "experts of a prompt");
   describe_temperature(set, o.temperature, "of the softmax over those kept");
-  set.number("floor", o.floor, any_number(), "the base model, where even the best score is lower").shown_default("none");
+  set.number("floor", o.floor, any_number(), "the base model, where even the best score is lower")
+      .shown_default("none");
 }
 
 std::vector<ops::ExpertWeight> pairs_of(const std::vector<double>& scores, const RequestMixOptions& options) {

@@ -2,9 +2,9 @@
 #include "quiver/base/error.h"
 #include "quiver/routing/learned/learned_routes.h"
 #include "quiver/routing/request/prompt_router.h"
-#include "quiver/routing/route_entry.h"
 #include "quiver/routing/request/signature.h"
 #include "quiver/routing/request/text_router.h"
+#include "quiver/routing/route_entry.h"
 
 namespace quiver::routing {
 namespace {

@@ -83,7 +83,8 @@ std::vector<at::Tensor> read_signatures(const RouterInputs& inputs, const std::s
                  files.name(e), inputs.library->folder().string());
     auto features = file->load("features").to(at::kFloat);
     QUIVER_CHECK(features.dim() == 2 && features.size(0) > 0 && (out.empty() || features.size(1) == out[0].size(1)),
-                 format, files.place(e), "'features' is not [N, F] of this base model; delete the file and prepare the route again");
+                 format, files.place(e),
+                 "'features' is not [N, F] of this base model; delete the file and prepare the route again");
     out.push_back(std::move(features));
   }
   return out;

@@ -28,8 +28,7 @@ ops::LoraFactors less_factors(const ops::LoraFactors& own, const ops::LoraFactor
 void describe(GeneralKnowledge& options, OptionSet& set) {
   using Convention = GeneralKnowledge::Convention;
   set.number("general_weight", options.weight, any_number(), "how much of it is taken")
-      .choice("convention", options.convention,
-              {{"products", Convention::products}, {"factors", Convention::factors}},
+      .choice("convention", options.convention, {{"products", Convention::products}, {"factors", Convention::factors}},
               "take B A from B A, or A from A and B from B as the authors and PEFT do");
 }
 

@@ -168,8 +168,8 @@ TokenRouter::TokenRouter(std::shared_ptr<const adapter::Bank> bank, std::shared_
     auto absent = at::zeros({bank_->size()}, at::kBool);
     std::int64_t count = 0;
     for (std::int64_t e = 0; e < bank_->size(); ++e) {
-      const bool there = options_.by_factors ? bank_->site(s).experts[static_cast<std::size_t>(e)].a.defined()
-                                             : bank_->touches(s, e);
+      const bool there =
+          options_.by_factors ? bank_->site(s).experts[static_cast<std::size_t>(e)].a.defined() : bank_->touches(s, e);
       absent.data_ptr<bool>()[e] = !there;
       count += there;
     }

@@ -9,9 +9,9 @@
 #include <c10/core/GradMode.h>
 
 #include "quiver/base/error.h"
+#include "quiver/routing/test_bank.h"
 #include "quiver/routing/token/directions.h"
 #include "quiver/routing/token/general_knowledge.h"
-#include "quiver/routing/test_bank.h"
 
 namespace quiver::routing {
 namespace {
@@ -129,8 +129,9 @@ TEST_F(TokenScoresOf, ScalesAndBiasesAreMixedByTheirWeightsAndAbsentExpertsByNon
   const auto uses = router.bind({})->at(first_sites(), at::randn({4, 32}));
   ASSERT_EQ(uses.size(), 3u);
   const double one = std::exp(1.0), three = std::exp(3.0), nine = std::exp(9.0);
-  const std::vector<std::vector<double>> expected{
-      {one / (one + three), three / (one + three), 0.0}, {one / (one + nine), 0.0, nine / (one + nine)}, {1.0, 0.0, 0.0}};
+  const std::vector<std::vector<double>> expected{{one / (one + three), three / (one + three), 0.0},
+                                                  {one / (one + nine), 0.0, nine / (one + nine)},
+                                                  {1.0, 0.0, 0.0}};
   for (std::size_t s = 0; s < 3; ++s) {
     const auto weights = ops::dense_weights(*uses[s].mix, 3);
     for (std::int64_t e = 0; e < 3; ++e)
@@ -198,7 +199,8 @@ TEST_F(TokenScoresOf, GeneralKnowledgeIsTakenFromEachFactorAsTheAuthorsDo) {
   for (const std::int64_t e : {0, 1}) {
     adapter::Adapter own;
     for (std::size_t s = 0; s < model_.sites().size(); ++s)
-      own.sites[model_.sites()[s].name] = experts->site(static_cast<std::int64_t>(s)).experts[static_cast<std::size_t>(e)];
+      own.sites[model_.sites()[s].name] =
+          experts->site(static_cast<std::int64_t>(s)).experts[static_cast<std::size_t>(e)];
     equal->add("e" + std::to_string(e), own);
   }
   const auto less = without_general_knowledge(*equal, 1, {.weight = 0.5, .convention = Convention::factors});

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/routing/route_entry.h"
 #include "quiver/routing/token/directions.h"
 #include "quiver/routing/token/expert_rows.h"
 #include "quiver/routing/token/general_knowledge.h"
 #include "quiver/routing/token/grouped_scores.h"
-#include "quiver/routing/route_entry.h"
 #include "quiver/routing/token/token_router.h"
 
 namespace quiver::routing {
@@ -78,7 +78,8 @@ void check_arrow(const ArrowOptions& o, const OptionSet& set, const RouteSpec& s
   for (const auto* option : {"groups", "probes"}) {
     QUIVER_CHECK(!set.given(option) || o.by_groups, usage, spec.where(), "{} goes with search=groups", option);
   }
-  for (const auto* option : {"score", "input_norm", "prototype_norm", "centred", "directions"}) {
+  QUIVER_CHECK(!o.by_groups || o.directions.count == 1, usage, spec.where(), "search=groups goes with directions=1");
+  for (const auto* option : {"score", "input_norm", "prototype_norm", "centred"}) {
     QUIVER_CHECK(!set.given(option) || !o.by_groups, usage, spec.where(), "search=groups takes no {}", option);
   }
   QUIVER_CHECK(!o.how.score.signed_score || o.directions.count == 1, usage, spec.where(),
@@ -119,8 +120,7 @@ std::unique_ptr<Router> make_spectr(const SpectrOptions& o, const RouteSpec& spe
 
 std::unique_ptr<Router> make_seqr(const TokenMixOptions& mix, const RouteSpec& spec, const RouterInputs& inputs) {
   check_any(spec, inputs);
-  return std::make_unique<TokenRouter>(inputs.bank, std::make_shared<SharedInputScores>(*inputs.bank),
-                                       by_factors(mix));
+  return std::make_unique<TokenRouter>(inputs.bank, std::make_shared<SharedInputScores>(*inputs.bank), by_factors(mix));
 }
 
 template <const DerivedKind* kKind>
