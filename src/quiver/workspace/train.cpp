@@ -112,12 +112,20 @@ std::vector<Assignment> by_cluster(const MethodOptions& o, const std::vector<tra
   return out;
 }
 
+/// A name that would lead out of a folder is no name, whatever could be made of it.
+void check_task_name(const std::string& name) {
+  const auto parts = split(name, '/');
+  QUIVER_CHECK(!name.starts_with('/') && std::find(parts.begin(), parts.end(), "..") == parts.end(), usage,
+               "task " + name, "it cannot name a result; give --name");
+}
+
 std::vector<Assignment> plan(const MethodOptions& o, const MethodEntry& method, std::vector<training::TaskRows> tasks) {
   if (!o.clusters.empty()) return by_cluster(o, tasks);
   if (method.joint || !o.name.empty()) return {{o.name.empty() ? method.name : o.name, std::move(tasks)}};
   std::vector<Assignment> out;
   std::set<std::string> names;
   for (auto& task : tasks) {
+    check_task_name(task.name);
     const auto name = library::fit_name(task.name);
     QUIVER_CHECK(names.insert(name).second, usage, "task " + task.name,
                  "two results would be named '{}'; train them in two runs, with --name", name);
@@ -182,6 +190,7 @@ void train(TrainJob& job, Progress& progress, const std::function<void(const tra
   const auto& entry = training::method_of_name(o.method);
   const auto loaded = load(job.model);
   o.train.join = text_rules(job.join, loaded, {}, vectors_before(o)).join;
+  if (job.join.whole_sequence) job.tasks.turns = "last";  // the last turn's row holds the others
   Findings of_tasks;
   auto tasks = rows_of(job, loaded, job.tasks.read(loaded.text, progress), progress, of_tasks);
   check_validation(job, tasks);

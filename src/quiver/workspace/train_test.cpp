@@ -113,7 +113,7 @@ TEST_F(TrainJobs, WhatIsNotReadIsRefusedFirst) {
   for (const auto& [options, word] : std::vector<std::pair<std::vector<std::pair<std::string, std::string>>, std::string>>{
            {{{"equal_tasks", "true"}}, "--equal-tasks"},
            {{{"bottleneck_width", "4"}}, "--bottleneck-width"},
-           {{{"method", "poly"}, {"learning_rate", "0.1"}}, "--learning-rate"},
+           {{{"method", "poly"}, {"learning_rate", "0.1"}, {"skill_learning_rate", "0.1"}}, "--learning-rate"},
            {{{"method", "poly"}, {"clusters", "somewhere"}}, "--clusters"},
            {{{"method", "mpt"}, {"rank", "4"}}, "--rank"},
            {{{"output", "somewhere"}}, "--output"},
@@ -142,6 +142,9 @@ TEST_F(TrainJobs, NamesOfTasksAreMadeFitAndTwoOfOneNameAreRefused) {
   EXPECT_EQ(std::count_if(learned.begin(), learned.end(), [](const auto& l) { return l.name == "glue-mnli_2.0"; }), 1);
   write_task("b.jsonl", "glue-mnli_2.0", "train");
   EXPECT_NE(refusal({{"rank", "4"}}).find("glue-mnli_2.0"), std::string::npos);
+  fs::remove(folder_ / "tasks/b.jsonl");
+  write_task("c.jsonl", "../out", "train");
+  EXPECT_NE(refusal({{"rank", "4"}}).find("../out"), std::string::npos);
 }
 
 TEST_F(TrainJobs, ANameThatIsTakenIsRefusedBeforeTheOthersAreTrained) {

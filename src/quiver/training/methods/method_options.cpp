@@ -29,7 +29,8 @@ void describe(routing::SkillOptions& o, OptionSet& set) {
 void describe(SkillTraining& o, OptionSet& set) {
   set.group("skills")
       .number("selector_learning_rate", o.selector_learning_rate, above(0), "of the logits of skills")
-      .number("skill_learning_rate", o.skill_learning_rate, above(0), "of the skills")
+      .number("skill_learning_rate", o.skill_learning_rate, above(0),
+              "of the skills; --learning-rate says the same")
       .flag("relaxed_bernoulli", o.noise.relaxed_bernoulli, "logistic noise on the logits in training")
       .flag("straight_through", o.noise.straight_through, "skills on or off in training")
       .number("selector_dropout", o.noise.dropout, from_to_below(0, 1), "of the use of skills");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // --method poly: skills that all tasks share, kept as a router that --route poly:NAME applies.
 #include "quiver/adapter/describe_options.h"
+#include "quiver/base/error.h"
 #include "quiver/base/random.h"
 #include "quiver/library/collection.h"
 #include "quiver/training/methods/library_method.h"
@@ -16,8 +17,16 @@ std::vector<std::string> reads(const MethodOptions&) {
   for (const auto& some : {library_options(), options_of_groups({"skills", "tasks"})})
     out.insert(out.end(), some.begin(), some.end());
   out.insert(out.end(), {"rank", "alpha", "rslora", "dropout", "targets", "init"});
-  std::erase(out, "learning_rate");  // selector and skills have their own
   return out;
+}
+
+/// The learning rate that is given for training as a whole is that of the skills.
+void settle(MethodOptions& options, const OptionSet& given) {
+  adapter::settle(options.train.lora, given);
+  if (!given.given("learning_rate")) return;
+  QUIVER_CHECK(!given.given("skill_learning_rate"), usage, "--learning-rate",
+               "it is the skills' rate, as --skill-learning-rate; give one of the two");
+  options.skill_training.skill_learning_rate = options.train.learning_rate;
 }
 
 std::vector<std::int64_t> labels_of(const std::vector<RoutedRow>& rows) {
@@ -83,7 +92,7 @@ MethodEntry poly_method() {
   return {"poly",
           "skills that all tasks share (Poly, and MHR with --splits)",
           reads,
-          [](MethodOptions& options, const OptionSet& given) { adapter::settle(options.train.lora, given); },
+          settle,
           true,
           false,
           [] { return std::unique_ptr<Method>(std::make_unique<Poly>()); }};

@@ -45,7 +45,7 @@ class RouterTraining : public testing::Test {
     std::vector<RoutedRow> out;
     for (std::int64_t i = 0; i < count; ++i) {
       data::TokenRow row;
-      for (std::int32_t t = 0; t < 6; ++t) row.ids.push_back(static_cast<std::int32_t>((i * 5 + t * 11) % 90));
+      for (std::int32_t t = 0; t < 6; ++t) row.ids.push_back(static_cast<std::int32_t>((i * 5 + t * 11) % 80));
       row.target_begin = 3;
       out.push_back({row, i % 2});
     }
