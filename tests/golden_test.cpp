@@ -10,6 +10,7 @@
 #include "quiver/routing/constant_router.h"
 #include "quiver/routing/learned/xlora_router.h"
 #include "quiver/routing/token/directions.h"
+#include "quiver/routing/token/general_knowledge.h"
 #include "quiver/routing/token/token_router.h"
 #include "quiver/serving/generate.h"
 #include "quiver/tensor_io/safetensors.h"
@@ -145,6 +146,15 @@ TEST_F(WithAdapters, ArrowEqualsPeft) {
   const auto scores = std::make_shared<routing::DirectionScores>(routing::compute_directions(*all, {}, silent), 3,
                                                                  routing::DirectionScoreOptions{});
   expect(routing::TokenRouter(all, scores, {2}), "arrow/golden.safetensors", "arrow");
+}
+
+TEST_F(WithAdapters, GeneralKnowledgeSubtractionByFactorsEqualsPeft) {
+  using Convention = routing::GeneralKnowledge::Convention;
+  for (const std::string name : {"e0", "e1"}) {
+    const auto less =
+        routing::without_general_knowledge(*bank("arrow", {name, "e2"}), 1, {.convention = Convention::factors});
+    expect(routing::ConstantRouter(less, {{0, 1.0f}}), "arrow/gks.safetensors", name);
+  }
 }
 
 TEST_F(WithAdapters, XLoraEqualsPeft) {
