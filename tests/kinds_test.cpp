@@ -322,17 +322,13 @@ TEST(NewAdapters, AnswersUnderAPrefixAreThoseOfWholePasses) {
 
 TEST(NewAdapters, TellTheirKinds) {
   const auto model = model::load_model(golden("llama_untied"), at::kFloat);
-  const std::vector<std::set<std::string>> all{{"lora"},      {"dora", "norms"},
-                                        {"vera"},      {"ia3"},
-                                        {"bitfit"},    {"bottleneck"},
-                                        {"mpt"},       {"prompt"},
-                                        {"compacter"}, {"prefix"},
-                                        {"norms"},     {"lora", "ia3"}};
+  const std::vector<std::set<std::string>> all{{"lora"},      {"dora", "norms"}, {"vera"},  {"ia3"},
+                                               {"bitfit"},    {"bottleneck"},    {"mpt"},   {"prompt"},
+                                               {"compacter"}, {"prefix"},        {"norms"}, {"lora", "ia3"}};
   for (const auto& kinds : all) {
     adapter::KindOptions options;
     options.kinds = kinds;
-    EXPECT_EQ(adapter::kinds_of(adapter::make_adapter(model, {.rank = 2}, options, 3)), kinds)
-        << *kinds.begin();
+    EXPECT_EQ(adapter::kinds_of(adapter::make_adapter(model, {.rank = 2}, options, 3)), kinds) << *kinds.begin();
   }
 }
 

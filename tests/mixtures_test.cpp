@@ -6,8 +6,8 @@
 
 #include "quiver/adapter/derived.h"
 #include "quiver/adapter/kinds.h"
-#include "quiver/adapter/task_prompts.h"
 #include "quiver/adapter/peft.h"
+#include "quiver/adapter/task_prompts.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
 #include "quiver/model/load.h"

@@ -209,10 +209,11 @@ void Bank::require(const Honours& honours) const {
     if (!honours.by_factors || !traits(e).has(Trait::low_rank)) continue;
     factors = true;
     for (std::int64_t s = 0; s < static_cast<std::int64_t>(sites_.size()); ++s) {
-      QUIVER_CHECK(!touches(s, e) || site(s).experts[static_cast<std::size_t>(e)].a.defined(), unsupported, honours.who,
-                   "expert '{}' ({}) has something at {} but no low-rank factors there, by which this chooses; apply it "
-                   "alone, with --route expert:{}, or leave it out with --experts",
-                   name, fmt::join(kinds(e), ", "), model_sites()[static_cast<std::size_t>(s)].name, name);
+      QUIVER_CHECK(
+          !touches(s, e) || site(s).experts[static_cast<std::size_t>(e)].a.defined(), unsupported, honours.who,
+          "expert '{}' ({}) has something at {} but no low-rank factors there, by which this chooses; apply it "
+          "alone, with --route expert:{}, or leave it out with --experts",
+          name, fmt::join(kinds(e), ", "), model_sites()[static_cast<std::size_t>(s)].name, name);
     }
   }
   QUIVER_CHECK(!honours.by_factors || factors, unsupported, honours.who,

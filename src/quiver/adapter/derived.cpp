@@ -41,7 +41,8 @@ Adapter kept(const Adapter& adapter) {
       if (!key.kept) out.stored[""].erase(key.key);
     }
   }
-  if (const auto whole = out.stored.find(""); whole != out.stored.end() && whole->second.empty()) out.stored.erase(whole);
+  if (const auto whole = out.stored.find(""); whole != out.stored.end() && whole->second.empty())
+    out.stored.erase(whole);
   return out;
 }
 

@@ -75,10 +75,9 @@ void check_bottlenecks(const Adapter& adapter, const std::string& where) {
   for (const auto& [site, extras] : adapter.extras) {
     const auto& b = extras.bottleneck;
     const auto found = adapter.stored.find(site);
-    const bool worked_out =
-        found != adapter.stored.end() && std::any_of(found->second.begin(), found->second.end(), [](const auto& entry) {
-          return stored_key(entry.first).of_bottleneck;
-        });
+    const bool worked_out = found != adapter.stored.end() &&
+                            std::any_of(found->second.begin(), found->second.end(),
+                                        [](const auto& entry) { return stored_key(entry.first).of_bottleneck; });
     QUIVER_CHECK(!b || worked_out || (b->down.defined() && b->up.defined() && b->down.dim() == 2 && b->up.dim() == 2),
                  format, where, "the bottleneck at '{}' lacks adapter.down.weight or adapter.up.weight", site);
   }

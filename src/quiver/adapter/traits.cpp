@@ -44,8 +44,7 @@ Traits traits_of(const Adapter& adapter) {
     add(e.input_scale.defined(), Trait::input_scale);
     add(e.output_scale.defined(), Trait::output_scale);
     add(e.bias.defined(), Trait::bias);
-    if (e.bottleneck)
-      add(true, e.bottleneck->reads == ops::Reads::block ? Trait::block_bottleneck : Trait::bottleneck);
+    if (e.bottleneck) add(true, e.bottleneck->reads == ops::Reads::block ? Trait::block_bottleneck : Trait::bottleneck);
   }
   add(!adapter.norms.empty(), Trait::norms);
   add(adapter.soft_prompt.defined(), Trait::vectors);

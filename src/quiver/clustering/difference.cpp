@@ -64,8 +64,8 @@ SiteDifference compare(const std::string& site, const ops::LoraFactors& a, const
 
 std::vector<SiteDifference> differences(const adapter::Adapter& a, const adapter::Adapter& b,
                                         const std::pair<std::string, std::string>& names) {
-  const adapter::Honours honours{"library diff", {adapter::Trait::low_rank}, false,
-                                 "what low-rank factors do is compared, and nothing else"};
+  const adapter::Honours honours{
+      "library diff", {adapter::Trait::low_rank}, false, "what low-rank factors do is compared, and nothing else"};
   adapter::require(names.first, a, honours);
   adapter::require(names.second, b, honours);
   std::set<std::string> sites;

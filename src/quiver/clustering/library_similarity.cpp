@@ -25,9 +25,12 @@ at::Tensor factor_similarity(const library::Library& library, const std::vector<
 }  // namespace
 
 void require_comparable(const std::string& name, const adapter::Adapter& adapter) {
-  adapter::require(name, adapter,
-                   {"cluster", {adapter::Trait::low_rank}, false,
-                    "experts are compared by their factors; leave it out with --experts, or compare by --embedding text"});
+  adapter::require(
+      name, adapter,
+      {"cluster",
+       {adapter::Trait::low_rank},
+       false,
+       "experts are compared by their factors; leave it out with --experts, or compare by --embedding text"});
 }
 
 std::vector<std::string> task_texts(const library::Library& library, const std::vector<std::string>& names) {

@@ -40,7 +40,8 @@ using Shape = std::vector<std::int64_t>;
 Shape shape_of(const tensor_io::TensorSource& weights, const std::string& place, const std::string& tensor,
                const std::string& where) {
   const auto found = weights.tensors().find(tensor);
-  QUIVER_CHECK(found != weights.tensors().end(), mismatch, where, "the adapter's '{}' has no '{}' in it", place, tensor);
+  QUIVER_CHECK(found != weights.tensors().end(), mismatch, where, "the adapter's '{}' has no '{}' in it", place,
+               tensor);
   const auto& dtype = found->second.stored_dtype;
   QUIVER_CHECK(dtype == "F32" || dtype == "F16" || dtype == "BF16", unsupported, where,
                "'{}' is {}, expected F32, F16 or BF16", tensor, dtype);
@@ -87,8 +88,8 @@ void check_fits(const tensor_io::TensorSource& weights, const std::vector<model:
     const auto fits = [](const at::Tensor& t, std::int64_t width) { return !t.defined() || t.numel() == width; };
     QUIVER_CHECK(fits(e->second.input_scale, site.in) && fits(e->second.output_scale, site.out) &&
                      fits(e->second.bias, site.out),
-                 mismatch, where, "'{}.weight' is [{},{}], and the adapter's scales or bias have other widths", site.name,
-                 site.out, site.in);
+                 mismatch, where, "'{}.weight' is [{},{}], and the adapter's scales or bias have other widths",
+                 site.name, site.out, site.in);
     QUIVER_CHECK(!e->second.bias.defined() || site.bias.defined(), unsupported, where,
                  "expert '{}' has a bias at '{}', where the base model has none that could take it in; apply it with "
                  "--route expert:{}",
@@ -105,7 +106,8 @@ void check_fits(const tensor_io::TensorSource& weights, const std::vector<model:
 at::Tensor folded_weight(const at::Tensor& weight, const std::string& site, const adapter::Adapter& adapter) {
   auto out = weight.to(at::kFloat);
   if (const auto f = adapter.sites.find(site); f != adapter.sites.end())
-    out = at::addmm(out, f->second.b.detach().to(at::kFloat), f->second.a.detach().to(at::kFloat), 1.0, f->second.scale);
+    out =
+        at::addmm(out, f->second.b.detach().to(at::kFloat), f->second.a.detach().to(at::kFloat), 1.0, f->second.scale);
   if (const auto e = adapter.extras.find(site); e != adapter.extras.end()) {
     if (e->second.input_scale.defined()) out = out * e->second.input_scale.detach().unsqueeze(0);
     if (e->second.output_scale.defined()) out = out * e->second.output_scale.detach().unsqueeze(1);
@@ -130,7 +132,8 @@ at::Tensor folded(const std::string& name, const at::Tensor& tensor, const adapt
   if (!name.ends_with(".weight")) return tensor;
   if (const auto norm = adapter.norms.find(place); norm != adapter.norms.end())
     return norm->second.detach().to(tensor.scalar_type());
-  return adapter.sites.contains(place) || adapter.extras.contains(place) ? folded_weight(tensor, place, adapter) : tensor;
+  return adapter.sites.contains(place) || adapter.extras.contains(place) ? folded_weight(tensor, place, adapter)
+                                                                         : tensor;
 }
 
 void write_shard(const fs::path& from, const fs::path& to, const adapter::Adapter& adapter) {
@@ -151,9 +154,10 @@ bool holds_weights(const fs::path& file) {
 
 void fold_into_base(const fs::path& base, const adapter::Adapter& adapter, const fs::path& output,
                     const std::string& name) {
-  adapter::require(name, adapter,
-                   {"--into-base", adapter::kFoldable, false,
-                    fmt::format("no weights of the base model can take that in; apply it with --route expert:{}", name)});
+  adapter::require(
+      name, adapter,
+      {"--into-base", adapter::kFoldable, false,
+       fmt::format("no weights of the base model can take that in; apply it with --route expert:{}", name)});
   QUIVER_CHECK(fs::is_directory(base) && fs::exists(base / "config.json"), usage, base.string(),
                "an adapter is folded into a Hugging Face folder of safetensors, and this is {}",
                tensor_io::is_gguf(base) ? "a GGUF file, whose quantised weights would lose it"

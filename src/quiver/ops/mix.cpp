@@ -121,12 +121,11 @@ Selection select(const at::Tensor& scores, std::int64_t k, const TopK& options) 
                 std::vector<float>(static_cast<std::size_t>(tokens * k))};
   const float* values = scores.const_data_ptr<float>();
   // A reciprocal beyond float32 would make the best score's distance to itself, 0, no number.
-  const auto inverse = static_cast<float>(
-      std::min(1.0 / options.temperature, static_cast<double>(std::numeric_limits<float>::max())));
+  const auto inverse =
+      static_cast<float>(std::min(1.0 / options.temperature, static_cast<double>(std::numeric_limits<float>::max())));
   at::parallel_for(0, tokens, 64, [&](std::int64_t begin, std::int64_t end) {
-    kernels::top_k_softmax(values + begin * experts,
-                           {end - begin, experts, k, inverse},
-                           out.experts.data() + begin * k, out.weights.data() + begin * k);
+    kernels::top_k_softmax(values + begin * experts, {end - begin, experts, k, inverse}, out.experts.data() + begin * k,
+                           out.weights.data() + begin * k);
   });
   for (std::size_t i = 0; i < out.experts.size(); ++i) {
     const auto token = static_cast<std::int64_t>(i) / k;

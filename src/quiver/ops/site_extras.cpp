@@ -136,16 +136,15 @@ at::Tensor apply_extras(const at::Tensor& x, const at::Tensor& y, const std::vec
 namespace {
 
 bool scales_input(const SiteUse& site) {
-  return !site.bank->extras.empty() && std::any_of(site.mix->groups.begin(), site.mix->groups.end(), [&](const auto& g) {
-    return site.bank->extras[static_cast<std::size_t>(g.expert)].input_scale.defined();
-  });
+  return !site.bank->extras.empty() &&
+         std::any_of(site.mix->groups.begin(), site.mix->groups.end(), [&](const auto& g) {
+           return site.bank->extras[static_cast<std::size_t>(g.expert)].input_scale.defined();
+         });
 }
 
 }  // namespace
 
-bool scale_inputs(const std::vector<SiteUse>& sites) {
-  return std::any_of(sites.begin(), sites.end(), scales_input);
-}
+bool scale_inputs(const std::vector<SiteUse>& sites) { return std::any_of(sites.begin(), sites.end(), scales_input); }
 
 at::Tensor scaled_input(const at::Tensor& x, const SiteUse& site) {
   if (!scales_input(site)) return x;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compacter (Mahabadi et al., 2021): bottlenecks in series with down^T = sum_i R_i (x) (L_i M_i) and up^T alike, (x) the
-// Kronecker product, the rule R shared by all sites.
+// Compacter (Mahabadi et al., 2021): bottlenecks in series with down^T = sum_i R_i (x) (L_i M_i) and up^T alike, (x)
+// the Kronecker product, the rule R shared by all sites.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/einsum.h>
@@ -83,7 +83,10 @@ Kind compacter_kind() {
                                    [](const auto& entry) { return entry.second.contains(kDownLeft); });
               },
           .make = make,
-          .stored = {factor(kDownLeft), factor(kDownRight), factor(kUpLeft), factor(kUpRight),
+          .stored = {factor(kDownLeft),
+                     factor(kDownRight),
+                     factor(kUpLeft),
+                     factor(kUpRight),
                      {.key = kRule, .label = "rule", .dims = 3, .of_site = false}},
           .work_out = work_out};
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// DoRA (Liu et al., 2024): c (W x + s B A x), c = m / |W + s B A| of each row, without a gradient. A base bias stays as it
-// is. Its files are peft.h's.
+// DoRA (Liu et al., 2024): c (W x + s B A x), c = m / |W + s B A| of each row, without a gradient. A base bias stays as
+// it is. Its files are peft.h's.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>

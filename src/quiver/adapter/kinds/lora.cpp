@@ -11,8 +11,7 @@ Kind lora_kind() {
           .place = "pair of factors at a site",
           .options = {"rank", "alpha", "rslora", "dropout", "targets", "init", "share_a"},
           .holds = [](const Adapter& a) { return !a.sites.empty(); },
-          .make = [](const NewAdapter& in,
-                     Adapter& out) { out.sites = make_lora(in.model, in.lora, in.seed).sites; }};
+          .make = [](const NewAdapter& in, Adapter& out) { out.sites = make_lora(in.model, in.lora, in.seed).sites; }};
 }
 
 }  // namespace quiver::adapter

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Multitask prompt tuning (Wang et al., 2023): a soft prompt P * (U V), elementwise; U [K, m, r] and V [K, r, D] of K tasks,
-// the means of each over the tasks where no task is named.
+// Multitask prompt tuning (Wang et al., 2023): a soft prompt P * (U V), elementwise; U [K, m, r] and V [K, r, D] of K
+// tasks, the means of each over the tasks where no task is named.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
 
@@ -21,8 +21,7 @@ void make(const NewAdapter& in, Adapter& out) {
   Random random(derive_seed(in.seed, 600000));
   const auto& p = out.soft_prompt;
   auto& shared = out.stored[""];
-  shared[kTaskColumns] =
-      normal({tasks, p.size(0), rank}, random, kDeviation) + 1.0 / static_cast<double>(rank);
+  shared[kTaskColumns] = normal({tasks, p.size(0), rank}, random, kDeviation) + 1.0 / static_cast<double>(rank);
   shared[kTaskRows] = normal({tasks, rank, p.size(1)}, random, kDeviation) + 1.0;
 }
 
@@ -36,8 +35,8 @@ Adapter read(Tensors left, const nlohmann::json&, const std::string& where) {
   out.soft_prompt = take_one(left, kPromptKey, 2, where);
   for (const auto* key : {kTaskColumns, kTaskRows}) {
     out.stored[""][key] = take_one(left, key, 3, where);
-    QUIVER_CHECK(out.stored[""][key].defined() && out.soft_prompt.defined(), format, where, "no {} or no {}", kPromptKey,
-                 key);
+    QUIVER_CHECK(out.stored[""][key].defined() && out.soft_prompt.defined(), format, where, "no {} or no {}",
+                 kPromptKey, key);
   }
   check_known(left, where);
   return out;

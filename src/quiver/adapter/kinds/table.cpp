@@ -19,9 +19,9 @@ Kind mpt_kind();           // the same, times factors of a task
 Kind prefix_kind();        // keys and values before the prompt
 
 const std::vector<Kind>& kind_table() {
-  static const std::vector<Kind> table{lora_kind(),        dora_kind(),      vera_kind(),     ia3_kind(),
-                                       bitfit_kind(),      norms_kind(),     bottleneck_kind(), compacter_kind(),
-                                       parallel_kind(),    parallel_mlp_kind(), prompt_kind(),  mpt_kind(),
+  static const std::vector<Kind> table{lora_kind(),     dora_kind(),         vera_kind(),       ia3_kind(),
+                                       bitfit_kind(),   norms_kind(),        bottleneck_kind(), compacter_kind(),
+                                       parallel_kind(), parallel_mlp_kind(), prompt_kind(),     mpt_kind(),
                                        prefix_kind()};
   return table;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// VeRA (Kopiczko et al., 2024): A = diag(d) S_A[:, :in], B = diag(b) S_B[:out], S_A and S_B frozen and shared by all sites,
-// scale 1.
+// VeRA (Kopiczko et al., 2024): A = diag(d) S_A[:, :in], B = diag(b) S_B[:out], S_A and S_B frozen and shared by all
+// sites, scale 1.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/training/adaptation/adaptation.h"
 
-#include <chrono>
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "quiver/adapter/task_prompts.h"
@@ -201,17 +201,21 @@ const std::vector<Entry>& entries() {
       {{"library-mean", "go on from the mean of all experts' factors"}, from_library_mean, tuned, Draws::factors},
       {{"library-mean-retrieved", "go on from the mean of the experts that --retriever finds"},
        from_retrieved_mean,
-       tuned + fresh + Names{"retriever", "retrieved"}, Draws::factors},
+       tuned + fresh + Names{"retriever", "retrieved"},
+       Draws::factors},
       {{"nearest", "go on from the expert with the least loss on the examples"}, from_nearest, tuned},
       {{"arrow-init", "go on from the merge of the experts by Arrow's mean weights on the examples"},
        from_arrow,
-       tuned + Names{"rank"}, Draws::factors},
+       tuned + Names{"rank"},
+       Draws::factors},
       {{"selector", "weights per site over the experts, which stay as they are"},
        selector,
-       steps + Names{"weight_learning_rate"}, Draws::factors},
+       steps + Names{"weight_learning_rate"},
+       Draws::factors},
       {{"experts-and-selector", "the same, the experts trained too"},
        experts_and_selector,
-       steps + Names{"weight_learning_rate", "learning_rate"}, Draws::factors},
+       steps + Names{"weight_learning_rate", "learning_rate"},
+       Draws::factors},
       {{"lorahub", "one weight per expert, found without gradients"}, by_lorahub, {"evaluations"}, Draws::factors},
       {{"poly", "a fresh selector over the skills named by --skills, both trained"},
        poly,
@@ -226,6 +230,16 @@ const std::vector<Entry>& entries() {
       {{"mhr-mu", "poly-mu likewise"}, poly_mu, tuned + Names{"skills"}},
   };
   return table;
+}
+
+/// Throws Error{usage} with the nearest name.
+const Entry& entry_of(const std::string& regime) {
+  Names known;
+  for (const auto& entry : entries()) {
+    if (entry.help.name == regime) return entry;
+    known.push_back(entry.help.name);
+  }
+  fail(ErrorCode::usage, "--regime", "no regime '{}'{}", regime, suggestion(regime, known));
 }
 
 }  // namespace
@@ -272,14 +286,11 @@ void describe(AdaptOptions& o, OptionSet& set) {
       .integer("retrieved", o.retrieval.top_k, at_least(0), "library-mean-retrieved: experts; 0: all");
 }
 
+std::vector<std::string> options_of_regime(const std::string& regime) { return entry_of(regime).reads; }
+
 void check_regimes(const std::vector<std::string>& regimes, const OptionSet& set) {
-  Names known, reads;
-  for (const auto& entry : entries()) known.push_back(entry.help.name);
-  for (const auto& regime : regimes) {
-    const auto found = std::find(known.begin(), known.end(), regime);
-    QUIVER_CHECK(found != known.end(), usage, "--regime", "no regime '{}'{}", regime, suggestion(regime, known));
-    reads = reads + entries()[static_cast<std::size_t>(found - known.begin())].reads;
-  }
+  Names reads;
+  for (const auto& regime : regimes) reads = reads + options_of_regime(regime);
   refuse_unread(set, reads, "--regime " + join(regimes, ", "), [](const std::string& option) {
     Names out;
     for (const auto& entry : entries()) {
@@ -296,19 +307,14 @@ Adapted adapt(const AdaptInputs& inputs, const std::string& regime, const Expert
   QUIVER_CHECK(given.train.max_steps > 0, usage, "adaptation", "{} steps, expected at least 1", given.train.max_steps);
   auto options = given;
   options.train.epochs = given.train.max_steps;  // the steps end it
-  std::vector<std::string> names;
-  for (const auto& entry : entries()) {
-    names.push_back(entry.help.name);
-    if (entry.help.name != regime) continue;
-    if (entry.draws == Draws::factors) inputs.bank->require({"regime " + regime, {adapter::Trait::low_rank}});
-    const auto began = std::chrono::steady_clock::now();
-    auto out = entry.run({inputs, examples, options});
-    QUIVER_CHECK(std::isfinite(out.loss), mismatch, "regime " + regime,
-                 "the loss on the examples is {} after training; lower --learning-rate", out.loss);
-    out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    return out;
-  }
-  fail(ErrorCode::usage, "--regime", "no regime '{}'{}", regime, suggestion(regime, names));
+  const auto& entry = entry_of(regime);
+  if (entry.draws == Draws::factors) inputs.bank->require({"regime " + regime, {adapter::Trait::low_rank}});
+  const auto began = std::chrono::steady_clock::now();
+  auto out = entry.run({inputs, examples, options});
+  QUIVER_CHECK(std::isfinite(out.loss), mismatch, "regime " + regime,
+               "the loss on the examples is {} after training; lower --learning-rate", out.loss);
+  out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return out;
 }
 
 }  // namespace quiver::training

@@ -89,8 +89,10 @@ routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources
   QUIVER_CHECK(count >= 1 && how.width >= 1 && how.prompt_tokens >= 1, usage, "pemt",
                "{} sources, bottlenecks of width {} and {} vectors, expected at least 1 of each", count, how.width,
                how.prompt_tokens);
-  sources.require({"train --method pemt", {adapter::Trait::low_rank, adapter::Trait::bottleneck, adapter::Trait::vectors},
-                   false, "choose other --set sources"});
+  sources.require({"train --method pemt",
+                   {adapter::Trait::low_rank, adapter::Trait::bottleneck, adapter::Trait::vectors},
+                   false,
+                   "choose other --set sources"});
   Random random(derive_seed(seed, 300000));
   routing::Pemt out;
   out.options = how.options;
@@ -102,7 +104,7 @@ routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources
   for (std::size_t s = 0; s < model.sites().size(); ++s) {
     const auto& site = model.sites()[s];
     bool all = true;
-    for (std::size_t k = 0; k < count; ++k) 
+    for (std::size_t k = 0; k < count; ++k)
       all = all && sources.touches(static_cast<std::int64_t>(s), static_cast<std::int64_t>(k));
     if (!all) continue;
     kinds.targets.push_back(site.name);
@@ -131,7 +133,7 @@ routing::Pemt start_pemt(const model::Model& model, const adapter::Bank& sources
 }
 
 Figures train_pemt(const RoutedTraining& training, routing::Pemt& pemt, const PemtTraining& how,
-                        const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
+                   const std::vector<RoutedRow>& train, const std::vector<RoutedRow>& validation) {
   const Assembly assembly(training.model, pemt);
   const auto shape = assembly.target();
   std::vector<ParameterGroup> groups{
