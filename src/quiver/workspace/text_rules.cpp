@@ -174,11 +174,9 @@ TextRules resolved(const JoinChoice& choice, const LoadedModel& loaded, const st
     out.notes.push_back("experts do not agree on how texts are joined (" + differ +
                         "); what --separator and the other options leave open is as by --rules quiver");
   if (!known.empty() && differ.empty()) say_differences(join, known, out.notes);
-  if (loaded.model.config().encoder_decoder()) {
-    QUIVER_CHECK(!tokenizer.eos_ids().empty(), unsupported, "model",
-                 "the tokenizer names no end-of-sequence token, with which an encoder-decoder's sources end");
-    join.source_end_token = tokenizer.eos_ids()[0];
-  }
+  // Sources of an encoder-decoder end as the tokenizer ends any text.
+  if (loaded.model.config().encoder_decoder())
+    join.source_end_token = tokenizer.suffix().empty() ? -1 : tokenizer.suffix().back();
   return out;
 }
 

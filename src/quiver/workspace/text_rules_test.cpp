@@ -37,13 +37,15 @@ class TextRulesTest : public testing::Test {
 
   /// The tokenizer puts <|start|> before texts.
   void begin_texts() const {
+    put_around({{{"SpecialToken", {{"id", "<|start|>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}});
+  }
+  /// The template of a text: the text and <|start|> in some order.
+  void put_around(const nlohmann::json& parts) const {
     auto tokenizer = nlohmann::json::parse(read_file(folder_ / "tokenizer.json"));
-    const nlohmann::json special{{"SpecialToken", {{"id", "<|start|>"}, {"type_id", 0}}}},
-        text{{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
     tokenizer["post_processor"] = {
         {"type", "TemplateProcessing"},
-        {"single", {special, text}},
-        {"pair", {special, text}},
+        {"single", parts},
+        {"pair", parts},
         {"special_tokens", {{"<|start|>", {{"id", "<|start|>"}, {"ids", {kStart}}, {"tokens", {"<|start|>"}}}}}}};
     write_file_atomically(folder_ / "tokenizer.json", tokenizer.dump());
   }
@@ -172,15 +174,33 @@ TEST_F(TextRulesTest, WhatExpertJsonDoesNotSayIsNotGuessed) {
   EXPECT_EQ(known[0].expert, "b");
 }
 
-TEST_F(TextRulesTest, ContradictionsAreRefused) {
-  const auto model = loaded();
+TEST_F(TextRulesTest, SourcesOfEncoderDecodersEndAsTheTokenizerSays) {
+  const auto t5 = model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests/golden/t5/v10", at::kFloat);
+  EXPECT_EQ(text_rules({}, {t5, text::load_tokenizer(folder_)}).join.source_end_token, -1);
+  put_around({{{"Sequence", {{"id", "A"}, {"type_id", 0}}}}, {{"SpecialToken", {{"id", "<|start|>"}, {"type_id", 0}}}}});
+  EXPECT_EQ(text_rules({}, {t5, text::load_tokenizer(folder_)}).join.source_end_token, kStart);
+  EXPECT_EQ(text_rules({}, loaded()).join.source_end_token, -1);
+}
+
+TEST_F(TextRulesTest, BeginOfSequenceIsTheModels) {
+  auto config = nlohmann::json::parse(read_file(folder_ / "config.json"));
+  config["bos_token_id"] = 7;
+  write_file_atomically(folder_ / "config.json", config.dump());
+  const auto with = loaded();
   JoinChoice choice;
-  choice.bos = choice.no_bos = true;
-  EXPECT_THROW(text_rules(choice, model), Error);
-  choice = {};
   choice.bos = true;
-  EXPECT_THROW(text_rules(choice, model), Error) << "the tokenizer names no begin-of-sequence token";
-  EXPECT_EQ(text_rules({}, model).join.start_token, kEnd);
+  EXPECT_EQ(text_rules(choice, with).join.begin_token, 7);
+  EXPECT_EQ(text_rules({}, with).join.begin_token, -1);
+  EXPECT_EQ(text_rules({}, with).join.start_token, 7) << "of rows with an empty source";
+  choice.no_bos = true;
+  EXPECT_THROW(text_rules(choice, with), Error) << "one of the two";
+
+  config.erase("bos_token_id");
+  write_file_atomically(folder_ / "config.json", config.dump());
+  const auto without = loaded();
+  choice.no_bos = false;
+  EXPECT_THROW(text_rules(choice, without), Error);
+  EXPECT_EQ(text_rules({}, without).join.start_token, kEnd);
 }
 
 }  // namespace
