@@ -42,7 +42,7 @@ std::string endings(const std::vector<model::Site>& sites) {
 
 ModulePattern expression_of(const std::string& target, const std::string& option) {
   try {
-    return ModulePattern::whole_path(target, option);
+    return ModulePattern::whole_path(target, option + " " + target);  // by which it is named where it runs away
   } catch (const Error& error) {
     fail(ErrorCode::usage, option, "'{}' is not a regular expression that can be read: {}", target, error.what());
   }
