@@ -5,6 +5,7 @@
 
 #include "quiver/base/options.h"
 #include "quiver/base/strings.h"
+#include "quiver/training/adaptation/adaptation.h"
 #include "quiver/training/methods/table.h"
 #include "quiver/workspace/prepare_routes.h"
 
@@ -79,7 +80,9 @@ Settings train_settings(const Recipe& recipe, const Construction& c) {
   const auto reads = training::options_read(options);
   Settings out;
   for (const auto& [key, value] : all) {
-    const bool read = std::find(reads.begin(), reads.end(), key) != reads.end();
+    // Skills have a rate of their own.
+    const bool of_others = key == "learning_rate" && options.method == "poly";
+    const bool read = !of_others && std::find(reads.begin(), reads.end(), key) != reads.end();
     if (read || c.train.contains(key)) out[key] = value;
   }
   return out;
@@ -183,7 +186,11 @@ Cell adapt_cell(const Recipe& recipe, const Adaptation& adaptation, const BuiltL
   cell.command = on_model("adapt", recipe, {"--regime", point.regime, "--shots", std::to_string(point.shots)});
   add_library(cell, library);
   add_limit(cell.command, "--limit", recipe.data.test_rows);
-  add(cell.command, arguments_of(adaptation.options));
+  // The options are for all regimes of the adaptation: each takes of them what it reads.
+  auto options = adaptation.options;
+  const auto reads = training::options_of_regime(point.regime);
+  std::erase_if(options, [&](const auto& o) { return std::find(reads.begin(), reads.end(), o.first) == reads.end(); });
+  add(cell.command, arguments_of(options));
   add(cell.command, arguments_of(recipe.text));
   auto evaluate = recipe.evaluate;
   evaluate.erase("seed");  // the adaptation's own

@@ -35,6 +35,8 @@ struct AdaptOptions {
 /// steps, batch, learning_rate, warmup, schedule; rank, alpha, dropout, targets; start, skills, retriever, retrieved,
 /// evaluations, and the rates of selectors, skills and weights.
 void describe(AdaptOptions& options, OptionSet& set);
+/// The described options that a regime reads. Throws Error{usage} with the nearest name.
+std::vector<std::string> options_of_regime(const std::string& regime);
 /// Throws Error{usage} on a regime that is not there, and on a described option that was given and none of the regimes
 /// reads.
 void check_regimes(const std::vector<std::string>& regimes, const OptionSet& set);
