@@ -131,7 +131,8 @@ std::vector<std::int32_t> ScoredRows::source_ids(std::size_t i) const {
 
 std::vector<std::int32_t> ScoredRows::ends() const {
   auto out = tokenizer_.eos_ids();
-  const bool chats = std::any_of(rows_.begin(), rows_.end(), [&](auto i) { return !task_.examples[i].chat_ids.empty(); });
+  const bool chats =
+      std::any_of(rows_.begin(), rows_.end(), [&](auto i) { return !task_.examples[i].chat_ids.empty(); });
   if (chats && options_.join.turn_end_token >= 0) out.push_back(options_.join.turn_end_token);
   return out;
 }

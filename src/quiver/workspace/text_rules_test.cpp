@@ -37,7 +37,8 @@ class TextRulesTest : public testing::Test {
 
   /// The tokenizer puts <|start|> before texts.
   void begin_texts() const {
-    put_around({{{"SpecialToken", {{"id", "<|start|>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}});
+    put_around(
+        {{{"SpecialToken", {{"id", "<|start|>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}});
   }
   /// The template of a text: the text and <|start|> in some order.
   void put_around(const nlohmann::json& parts) const {
@@ -177,7 +178,8 @@ TEST_F(TextRulesTest, WhatExpertJsonDoesNotSayIsNotGuessed) {
 TEST_F(TextRulesTest, SourcesOfEncoderDecodersEndAsTheTokenizerSays) {
   const auto t5 = model::load_model(fs::path(QUIVER_SOURCE_DIR) / "tests/golden/t5/v10", at::kFloat);
   EXPECT_EQ(text_rules({}, {t5, text::load_tokenizer(folder_)}).join.source_end_token, -1);
-  put_around({{{"Sequence", {{"id", "A"}, {"type_id", 0}}}}, {{"SpecialToken", {{"id", "<|start|>"}, {"type_id", 0}}}}});
+  put_around(
+      {{{"Sequence", {{"id", "A"}, {"type_id", 0}}}}, {{"SpecialToken", {{"id", "<|start|>"}, {"type_id", 0}}}}});
   EXPECT_EQ(text_rules({}, {t5, text::load_tokenizer(folder_)}).join.source_end_token, kStart);
   EXPECT_EQ(text_rules({}, loaded()).join.source_end_token, -1);
 }
