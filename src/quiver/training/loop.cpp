@@ -42,6 +42,9 @@ Loop::Loop(Objective& objective, const TrainOptions& options, Progress& progress
   states_.resize(objective.lanes().size());
   for (std::size_t i = 0; i < states_.size(); ++i) {
     for (auto& group : lane(i).groups) {
+      constexpr double kLargest = 1e37;  // the first step of AdamW is ten times the rate, in float32
+      QUIVER_CHECK(group.learning_rate <= kLargest, usage, "--learning-rate", "{} for '{}', expected at most {}",
+                   group.learning_rate, group.name, kLargest);
       if (!group.gradient.defined()) {
         QUIVER_CHECK(group.values.requires_grad() && group.values.is_leaf(), mismatch, lane(i).name,
                      "'{}' is not a leaf that requires a gradient", group.name);

@@ -70,14 +70,16 @@ TEST_F(LoopRules, StepsAndEpochsWhicheverComesFirst) {
 }
 
 TEST_F(LoopRules, PatienceStopsAndTheStartIsKeptAndSaid) {
-  options_.epochs = 50;
+  options_.epochs = 40;
+  auto learned = groups();
+  train(learned, {});
   options_.patience = 2;
   options_.validate_every = 1;
-  auto other = rows_;  // answers that training makes less and less likely
-  for (auto& row : other) row.row.ids[3] = row.row.ids[4] = 60;
+  options_.learning_rate = 30;  // from a good start every step makes it worse
   auto own = groups();
-  const auto start = own[0].values.detach().clone();
-  const auto figures = train(own, other);
+  const auto start = learned[0].values.detach().clone();
+  own[0].values = start.clone().set_requires_grad(true);
+  const auto figures = train(own, rows_);
   EXPECT_EQ(figures.steps, 2);
   EXPECT_TRUE(figures.stopped_early);
   EXPECT_EQ(figures.best_step, 0);
@@ -127,9 +129,9 @@ TEST_F(LoopRules, RowsOfWeightZeroAddNothing) {
 }
 
 TEST_F(LoopRules, WhatIsNotFiniteEndsTheRunWithTheRemedy) {
-  options_.learning_rate = 1e39;  // no float32
   for (const bool validated : {true, false}) {
     auto own = groups();
+    own[0].values.detach().fill_(std::nan(""));
     try {
       train(own, validated ? rows_ : std::vector<RoutedRow>());
       FAIL() << validated;
@@ -137,6 +139,9 @@ TEST_F(LoopRules, WhatIsNotFiniteEndsTheRunWithTheRemedy) {
       EXPECT_NE(std::string(error.what()).find("lower --learning-rate"), std::string::npos) << error.what();
     }
   }
+  options_.learning_rate = 1e39;  // a float32 cannot be so large
+  auto own = groups();
+  EXPECT_THROW(train(own, {}), Error);
 }
 
 TEST_F(LoopRules, AKilledRunGoesOnToTheSameWeightsAndItsCheckpointStaysUntilItIsSaved) {
