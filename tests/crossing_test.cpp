@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every kind of expert with everything that applies or takes in experts: each pair gives what a plain reference gives, or
-// is refused in words. What is in a table is in here: kinds, routes, merges, regimes of adaptation.
+// Every kind of expert with everything that applies or takes in experts: each pair gives what a plain reference gives,
+// or is refused in words. What is in a table is in here: kinds, routes, merges, regimes of adaptation.
 //
-// The reference: a library of four copies of one expert, under any mixture whose weights reach 1 together, is that expert
-// alone, which the golden tests tie to PEFT.
+// The reference: a library of four copies of one expert, under any mixture whose weights reach 1 together, is that
+// expert alone, which the golden tests tie to PEFT.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/rand.h>
 #include <ATen/ops/randn_like.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
@@ -99,8 +100,8 @@ class Crossing : public testing::TestWithParam<Kinds> {
     const c10::AutoGradMode no_gradient(false);
     adapter::for_each_tensor(expert_, [](at::Tensor& t) { t = t + 0.3 * at::randn_like(t); });
     fs::remove_all(folder_ / "library");
-    library_.emplace(library::Library::open_or_create(folder_ / "library", (folder_ / "model").string(),
-                                                      model().fingerprint()));
+    library_.emplace(
+        library::Library::open_or_create(folder_ / "library", (folder_ / "model").string(), model().fingerprint()));
     for (const auto& name : kNames) {
       library::ExpertInfo info;
       info.name = name;
@@ -127,7 +128,9 @@ class Crossing : public testing::TestWithParam<Kinds> {
     const c10::AutoGradMode no_gradient(false);
     return model().logits(model::answer_pass(model(), {{prompt_, kAnswer}}, bind).hidden);
   }
-  at::Tensor states(const routing::Router& router) const { return states(routing::bind_requests(router, {{"copy0", prompt_}})); }
+  at::Tensor states(const routing::Router& router) const {
+    return states(routing::bind_requests(router, {{"copy0", prompt_}}));
+  }
   at::Tensor under(const std::vector<adapter::Adapter>& one) const {
     auto bank = std::make_shared<adapter::Bank>(model());
     for (const auto& adapter : one) bank->add("expert", adapter);
@@ -171,8 +174,7 @@ class Crossing : public testing::TestWithParam<Kinds> {
   }
   std::vector<data::Task> tasks() const {
     std::vector<data::Task> out;
-    for (const auto& name : kNames)
-      out.push_back(data::read_task(folder_ / "tasks" / (name + ".jsonl")));
+    for (const auto& name : kNames) out.push_back(data::read_task(folder_ / "tasks" / (name + ".jsonl")));
     return out;
   }
   std::vector<data::TokenRow> rows() const {
@@ -200,15 +202,14 @@ class Crossing : public testing::TestWithParam<Kinds> {
 
 constexpr adapter::Traits kFactors{Trait::low_rank};
 constexpr auto kOfRequests = adapter::kAtSites | adapter::Traits{Trait::norms, Trait::block_bottleneck};
-constexpr auto kEveryPart =
-    kOfRequests | adapter::Traits{Trait::vectors, Trait::keys_values, Trait::worked_out};
+constexpr auto kEveryPart = kOfRequests | adapter::Traits{Trait::vectors, Trait::keys_values, Trait::worked_out};
 
 /// What a route takes of the parts of experts.
 adapter::Traits taken_by(const std::string& route) {
   static const std::map<std::string, adapter::Traits> known{
-      {"arrow", kFactors},     {"spectr", kFactors},      {"seqr", kFactors},         {"expert", kEveryPart},
-      {"mix", kOfRequests},    {"uniform", kOfRequests},  {"lorauter", kOfRequests},  {"oracle", kOfRequests},
-      {"auto", kOfRequests},   {"ariadne", kEveryPart},   {"text", kEveryPart}};
+      {"arrow", kFactors},   {"spectr", kFactors},     {"seqr", kFactors},        {"expert", kEveryPart},
+      {"mix", kOfRequests},  {"uniform", kOfRequests}, {"lorauter", kOfRequests}, {"oracle", kOfRequests},
+      {"auto", kOfRequests}, {"ariadne", kEveryPart},  {"text", kEveryPart}};
   const auto found = known.find(route);
   return found == known.end() ? adapter::kAtSites : found->second;
 }
@@ -287,9 +288,8 @@ TEST_P(Crossing, RoutesWithTheirOwnTraining) {
     EXPECT_LT(distance(prompt, bank.soft_prompt(0) * 2.0), 1e-4) << "its own and the mean of copies of it";
     return under({with_prompt(prompt / 2.0)});
   });
-  cross("fusion", adapter::kAtSites.without({Trait::input_scale}), alone_, [&] {
-    return states(routing::FusionRouter(set_.bank, training::start_fusion(model(), bank, {}, 1)));
-  });
+  cross("fusion", adapter::kAtSites.without({Trait::input_scale}), alone_,
+        [&] { return states(routing::FusionRouter(set_.bank, training::start_fusion(model(), bank, {}, 1))); });
 }
 
 /// Copies of an expert and one expert alone, by every method; each as what the function says of factors.
@@ -308,15 +308,15 @@ TEST_P(Crossing, Merges) {
       return under({merging::merge(method.name, {{&expert_}, {1.0}, nullptr, {kNames[0]}}, {})});
     });
     auto few = set_;
-    if (count != kCopies)
-      few = experts({kNames[0], kNames[1]});
+    if (count != kCopies) few = experts({kNames[0], kNames[1]});
     cross("route merge:" + method.name, kFactors, merged ? under({*merged}) : alone_, [&] {
       const auto got = states(*workspace::make_router("merge:" + method.name, few));
       EXPECT_EQ(traits(), adapter::Traits{Trait::low_rank}) << method.name;
       return merged ? got : alone_;
     });
   }
-  for (const auto* exact : {"merge:cat", "merge:svd", "merge:task-arithmetic,lambda=0.25", "merge:uniform,combine=products"})
+  for (const auto* exact :
+       {"merge:cat", "merge:svd", "merge:task-arithmetic,lambda=0.25", "merge:uniform,combine=products"})
     cross(exact, kFactors, alone_, [&] { return routed(exact); });
 }
 
@@ -344,9 +344,7 @@ TEST_P(Crossing, FilesOfOthers) {
       return under({library::read_found_expert(found.at(0), std::nullopt).adapter});
     });
   };
-  there_and_back("peft", kEveryPart, [&](const fs::path& folder) {
-    adapter::write_peft(folder, expert_, "small");
-  });
+  there_and_back("peft", kEveryPart, [&](const fs::path& folder) { adapter::write_peft(folder, expert_, "small"); });
   there_and_back("mttl", kFactors, [&](const fs::path& folder) {
     library::write_mttl_expert(folder, library_->info(kNames[0]), expert_, "small");
   });
@@ -362,7 +360,8 @@ TEST_P(Crossing, Decoding) {
     for (int n = 0; n < 5; ++n) {
       auto longer = answer;
       longer.push_back(2);  // the last predicts nothing
-      const auto pass = model::answer_pass(model(), {{prompt, longer}}, routing::bind_requests(*router, {{"", prompt}}));
+      const auto pass =
+          model::answer_pass(model(), {{prompt, longer}}, routing::bind_requests(*router, {{"", prompt}}));
       answer.push_back(model().logits(pass.hidden.narrow(0, n, 1)).argmax().item<std::int32_t>());
     }
     return answer;
@@ -382,7 +381,8 @@ TEST_P(Crossing, Decoding) {
   EXPECT_EQ(answers({prompt_})[0].checked(), expected[0]);
   options.beams = 3;
   const auto best = answers({prompt_})[0].beams.at(0);
-  const auto pass = model::answer_pass(model(), {{prompt_, best.ids}}, routing::bind_requests(*router, {{"", prompt_}}));
+  const auto pass =
+      model::answer_pass(model(), {{prompt_, best.ids}}, routing::bind_requests(*router, {{"", prompt_}}));
   const auto log_p = model().logits(pass.hidden).log_softmax(1);
   double score = 0.0;
   for (std::size_t n = 0; n < best.ids.size(); ++n)
@@ -397,14 +397,15 @@ TEST_P(Crossing, Adaptation) {
   const auto skills = routing::make_skills(model(), {.rank = 2}, shape, {"a", "b"}, 3);
   routing::save_router(*library_, routing::to_saved_router(skills, "poly", {}));
   const training::ExpertData examples{"new", {"new"}, rows(), {}};
-  const training::AdaptInputs inputs{model(), std::make_shared<const library::Library>(*library_), set_.bank, progress_};
+  const training::AdaptInputs inputs{model(), std::make_shared<const library::Library>(*library_), set_.bank,
+                                     progress_};
   training::AdaptOptions options;
   options.train = one_step();
   options.start = kNames[0];
   options.lorahub.evaluations = 3;
   const auto loss = training::loss_under(model(), expert_, examples.train);
-  const std::set<std::string> from_copies{"shared", "library-mean", "library-mean-retrieved", "nearest", "arrow-init",
-                                          "selector", "experts-and-selector"};
+  const std::set<std::string> from_copies{"shared",     "library-mean", "library-mean-retrieved", "nearest",
+                                          "arrow-init", "selector",     "experts-and-selector"};
   const std::set<std::string> makes_one{"library-mean", "library-mean-retrieved", "arrow-init",
                                         "selector",     "experts-and-selector",   "lorahub"};
   for (const auto& regime : training::regime_table()) {
@@ -468,7 +469,9 @@ TEST_P(Crossing, BehindAnEncoder) {
   const auto hidden = [&](const model::BindExperts& bind) {
     return model::answer_pass(t5, {{prompt, kAnswer}}, bind).hidden;
   };
-  const auto states = [&](const routing::Router& router) { return hidden(routing::bind_requests(router, {{"copy0", prompt}})); };
+  const auto states = [&](const routing::Router& router) {
+    return hidden(routing::bind_requests(router, {{"copy0", prompt}}));
+  };
   const auto alone = states(routing::ConstantRouter(bank, {{0, 1.0f}}));
   EXPECT_GT(distance(alone, hidden({})), 1e-2) << "or nothing could be told";
   for (const auto& entry : routing::route_table()) {
@@ -490,6 +493,34 @@ TEST_P(Crossing, BehindAnEncoder) {
     merging::fold_into_base(golden("t5/v11"), expert, output, kNames[0]);
     return model::answer_pass(model::load_model(output, at::kFloat), {{prompt, kAnswer}}, {}).hidden;
   });
+}
+
+/// Query, key and value are one product of one input, of which an expert may scale what the query reads.
+TEST(InputScales, OfOneOfSeveralMapsThatShareTheirInputAreApplied) {
+  const c10::AutoGradMode no_gradient(false);
+  const auto output = fs::temp_directory_path() / fmt::format("quiver_input_scales_{}", getpid());
+  for (const auto* name : {"llama_untied", "t5/v11"}) {
+    const auto model = model::load_model(golden(name), at::kFloat);
+    at::manual_seed(4);
+    auto expert = adapter::make_lora(model, {.rank = 2}, 1);
+    for (auto& [site, f] : expert.sites) f.b = at::randn_like(f.b) * 0.3;
+    for (const auto& site : model.sites()) {
+      if (site.role == model::Role::query || site.role == model::Role::up)
+        expert.extras[site.name].input_scale = at::rand({site.in}) + 0.5;
+    }
+    auto bank = std::make_shared<adapter::Bank>(model);
+    bank->add("scaled", expert);
+    const routing::ConstantRouter router(bank, {{0, 1.0f}});
+    const Ids prompt{5, 9, 20, 11};
+    const auto applied =
+        model::answer_pass(model, {{prompt, kAnswer}}, routing::bind_requests(router, {{"", prompt}})).hidden;
+    fs::remove_all(output);
+    merging::fold_into_base(golden(name), expert, output, "scaled");
+    const auto folded = model::answer_pass(model::load_model(output, at::kFloat), {{prompt, kAnswer}}, {}).hidden;
+    EXPECT_LT(distance(applied, folded), 2e-5) << name;
+    EXPECT_GT(distance(applied, model::answer_pass(model, {{prompt, kAnswer}}, {}).hidden), 1e-2) << name;
+  }
+  fs::remove_all(output);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Crossing, testing::ValuesIn(subjects()), [](const auto& p) {
