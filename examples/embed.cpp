@@ -33,25 +33,23 @@ int main(int argc, char** argv) try {
 
   workspace::ModelOptions model;
   model.model = argv[1];
-  workspace::ExpertOptions from;
-  from.library = argv[2];
+  workspace::RouteOptions from;
+  from.experts.library = argv[2];
   const auto loaded = workspace::load(model);
-  const auto experts = workspace::load_experts(from, loaded, progress);
-  const auto route = workspace::natural_route(from, experts);
-  const auto router = workspace::make_router(route, experts);
+  const auto routed = workspace::load_routed(from, loaded, progress);
 
-  const auto rules = workspace::prompt_rules({}, loaded, workspace::known_rules(experts)).join;
+  const auto rules = workspace::rules_for_prompts({}, loaded, routed, progress);
   const auto& tokenizer = *loaded.text.tokenizer;
   serving::TextOptions options;
   options.generate.max_new_tokens = 16;
-  serving::answer_text(loaded.model, loaded.text, router.get(),
+  serving::answer_text(loaded.model, loaded.text, routed.router.get(),
                        {workspace::prompt_ids(argv[4], rules, tokenizer), tokenizer.eos_ids()}, "", options,
                        [](std::string_view piece) { std::fwrite(piece.data(), 1, piece.size(), stdout); });
 
   workspace::EvaluationPlan plan;
-  plan.routes = {"base", route};
+  plan.routes = {"base", routed.route};
   const auto tasks = workspace::TaskOptions{{argv[3]}}.read(loaded.text, progress);
-  const auto scored = workspace::RoutedEvaluation(loaded, from, experts, plan, progress).run(tasks, {});
+  const auto scored = workspace::RoutedEvaluation(loaded, from.experts, routed.experts, plan, progress).run(tasks, {});
   for (const auto& row : scored.results)
     std::printf("\n%s under %s: %s %.3f", row.task.c_str(), row.route.c_str(), row.metric.c_str(), row.value);
   std::printf("\n");
