@@ -207,12 +207,12 @@ TEST_F(CommandLine, AdaptersThatQuiverCannotHonourAreRefusedByName) {
   expect_refused(changed_adapter(key("modules_to_save", {"lm_head"})), "'modules_to_save'");
   expect_refused(changed_adapter(key("init_lora_weights", "pissa")), "'init_lora_weights'");
   expect_refused(changed_adapter(key("some_new_key", 3)), "'some_new_key'");
-  expect_refused(changed_adapter(key("peft_type", "ADALORA")), "'peft_type'");
+  expect_refused(changed_adapter(key("peft_type", "ADALORA")), "lora_E");
   expect_refused(changed_adapter(key("peft_type", "IA3")), "of no kind");
   expect_refused(changed_adapter(key("r", 3)), "the configuration says 3");
   expect_refused(changed_adapter(key("r", -1)), "expected a rank");
   expect_refused(changed_adapter(key("lora_alpha", "big")), "'lora_alpha'");
-  expect_refused(changed_adapter(key("rank_pattern", {{"(", 2}})), "not a regular expression");
+  expect_refused(changed_adapter(key("rank_pattern", {{"(", 2}})), "does not compile");
 
   const std::string site = "base_model.model.model.layers.0.self_attn.q_proj";
   expect_refused(changed_adapter(nullptr, [&](auto& t) { t.erase(site + ".lora_A.weight"); }), "not lora_A");
