@@ -276,7 +276,7 @@ TEST_F(RecipeRun, AFailingCellIsNamedAndTheOthersRun) {
   const auto outcome = run();
   EXPECT_EQ(outcome.status, 1);
   EXPECT_NE(outcome.errors.find("failed: evaluate private, seed 1, odd, one"), std::string::npos) << outcome.errors;
-  EXPECT_NE(outcome.errors.find("'thre'"), std::string::npos) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("[expert thre] no such expert"), std::string::npos) << outcome.errors;
   EXPECT_NE(outcome.errors.find("failed: evaluate private, seed 1, arrow, three"), std::string::npos) << outcome.errors;
   EXPECT_NE(outcome.errors.find("  quiver evaluate --model"), std::string::npos) << outcome.errors;
   // uniform and arrow on the broken task, and all of the route that there is not.
