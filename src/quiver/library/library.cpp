@@ -2,6 +2,7 @@
 #include "quiver/library/library.h"
 
 #include <ATen/Parallel.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,22 +28,47 @@ constexpr std::size_t kKeyDigits = 16;
 
 fs::path manifest_path(const fs::path& folder) { return folder / "library.json"; }
 
-/// Tells the folder at `path` from one that takes its place. The number alone would not: it is given again.
-auto version_of(const fs::path& path) {
-  struct stat status {};
-  stat(path.c_str(), &status);  // zeros where there is none
-  return std::tuple(status.st_ino, status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
-}
+/// A folder that stays the same one while its name is given to another, or to none.
+class OpenFolder {
+ public:
+  explicit OpenFolder(const fs::path& folder)
+      : folder_(folder), file_(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+  ~OpenFolder() {
+    if (file_ >= 0) ::close(file_);
+  }
+  OpenFolder(const OpenFolder&) = delete;
+  OpenFolder& operator=(const OpenFolder&) = delete;
 
-/// What `read` returns. Where it failed while the folder was replaced, its files were of two versions: it reads again.
+  /// Where its files are read: through the open folder, or by its name where there is none.
+  fs::path path() const { return file_ < 0 ? folder_ : fs::path("/proc/self/fd") / std::to_string(file_); }
+  /// True where its name still is this folder's.
+  bool still_named() const {
+    struct stat now {}, then {};
+    const bool there = stat(folder_.c_str(), &now) == 0;
+    if (file_ < 0) return !there;
+    return there && fstat(file_, &then) == 0 && now.st_ino == then.st_ino && now.st_dev == then.st_dev;
+  }
+  /// A message with the folder's name for that of the open one.
+  std::string named(std::string message) const {
+    replace_all(message, path().string(), folder_.string());
+    return message;
+  }
+
+ private:
+  fs::path folder_;
+  int file_;
+};
+
+/// What read(place of the files) returns. Where it failed and the folder has been replaced meanwhile, it reads the new
+/// one.
 template <typename Read>
 auto read_one_version(const fs::path& folder, Read read) {
   for (;;) {
-    const auto version = version_of(folder);
+    const OpenFolder open(folder);
     try {
-      return read();
-    } catch (const Error&) {
-      if (version_of(folder) == version) throw;
+      return read(open.path());
+    } catch (const Error& error) {
+      if (open.still_named()) throw Error(error.code(), open.named(error.what()));
     }
   }
 }
@@ -155,8 +181,10 @@ std::vector<Stray> Library::strays() const {
     const auto& path = entry.path();
     const auto name = path.filename().string();
     if (name.starts_with('.') || !entry.is_directory(error)) continue;
-    if (is_expert_name(name) && contains(name)) continue;
-    const bool adapter = holds_adapter(path);
+    const OpenFolder open(path);
+    if (is_expert_name(name) && fs::exists(open.path() / kExpertFile)) continue;
+    const bool adapter = holds_adapter(open.path());
+    if (!open.still_named()) continue;  // it is on its way elsewhere
     const auto what = !adapter ? std::string("a folder without an adapter")
                       : is_expert_name(name)
                           ? adapter_without_info(path, folder_)
@@ -171,15 +199,18 @@ std::vector<Stray> Library::strays() const {
 
 bool Library::contains(const std::string& name) const { return fs::exists(expert_folder(name) / kExpertFile); }
 
+ExpertInfo Library::info_at(const fs::path& place, const std::string& name) const {
+  if (!fs::exists(place / kExpertFile)) {
+    const auto folder = expert_folder(name);
+    QUIVER_CHECK(!holds_adapter(place), usage, folder.string(), "{}", adapter_without_info(folder, folder_));
+    fail(ErrorCode::usage, "expert " + name, "not in {}{}", folder_.string(), suggestion(name, names()));
+  }
+  return read_expert_file(place, name);
+}
+
 ExpertInfo Library::info(const std::string& name) const {
   check_expert_name(name);
-  return read_one_version(expert_folder(name), [&] {
-    const auto folder = expert_folder(name);
-    QUIVER_CHECK(contains(name) || !holds_adapter(folder), usage, folder.string(), "{}",
-                 adapter_without_info(folder, folder_));
-    QUIVER_CHECK(contains(name), usage, "expert " + name, "not in {}{}", folder_.string(), suggestion(name, names()));
-    return read_expert_file(folder, name);
-  });
+  return read_one_version(expert_folder(name), [&](const fs::path& place) { return info_at(place, name); });
 }
 
 std::vector<ExpertInfo> Library::infos() const {
@@ -189,11 +220,11 @@ std::vector<ExpertInfo> Library::infos() const {
 }
 
 LoadedExpert Library::load_expert(const std::string& name) const {
-  return read_one_version(expert_folder(name), [&] {
-    LoadedExpert out{info(name), adapter::read_peft(expert_folder(name))};
+  check_expert_name(name);
+  return read_one_version(expert_folder(name), [&](const fs::path& place) {
+    LoadedExpert out{info_at(place, name), adapter::read_peft(place)};
     const auto& stamp = out.info.files_stamp;
-    if (stamp.empty() || stamp != files_stamp(expert_folder(name)))
-      check_identity(expert_folder(name), out.adapter, out.info);
+    if (stamp.empty() || stamp != files_stamp(place)) check_identity(expert_folder(name), out.adapter, out.info);
     if (!out.info.finite) check_finite(name, out.adapter);
     return out;
   });

@@ -121,6 +121,7 @@ class Library {
   std::string contents_key() const;
 
  private:
+  ExpertInfo info_at(const fs::path& place, const std::string& name) const;
   explicit Library(fs::path folder);
   fs::path folder_;
   std::string base_model_, fingerprint_;

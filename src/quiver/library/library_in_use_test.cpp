@@ -122,9 +122,9 @@ TEST_F(LibraryInUse, NumbersThatAreNotFiniteAreRefusedWhereTheyComeInAndNamedWhe
 TEST_F(LibraryInUse, WhoReadsAllExpertsDoesNotFailWhileOneComesAndGoes) {
   const auto library = this->library();
   for (int i = 0; i < 12; ++i) add(library, fmt::format("e{}", i), static_cast<float>(i + 1));
-  std::atomic<bool> done{false};
-  std::thread writer([&] {
-    while (!done) {
+  // Joined, and told to end, whatever becomes of the test.
+  const std::jthread writer([&library](std::stop_token stop) {
+    while (!stop.stop_requested()) {
       library.remove("e3");
       restore_expert(library, "e3");
     }
@@ -137,8 +137,6 @@ TEST_F(LibraryInUse, WhoReadsAllExpertsDoesNotFailWhileOneComesAndGoes) {
     EXPECT_EQ(library.contents_key().size(), 64u);
     EXPECT_EQ(library.verify(), Names{});
   }
-  done = true;
-  writer.join();
 }
 
 TEST_F(LibraryInUse, DerivedDataOfALibraryThatCannotBeWrittenIsUsedAndGoesWithTheObject) {
