@@ -51,8 +51,9 @@ class Guide : public ::testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   int run(const std::string& command) const {
-    const auto text = "cd '" + folder_.string() + "' && export PATH=\"$PWD/bin:$PATH\" MODEL=model OMP_NUM_THREADS=1 && " +
-                      command + " >>out.txt 2>>errors.txt </dev/null";
+    const auto text = "cd '" + folder_.string() +
+                      "' && export PATH=\"$PWD/bin:$PATH\" MODEL=model OMP_NUM_THREADS=1 && " + command +
+                      " >>out.txt 2>>errors.txt </dev/null";
     const int status = std::system(("bash -c " + quoted("set -e; " + text)).c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
   }

@@ -108,9 +108,8 @@ Adapter make_lora(const model::Model& model, const LoraOptions& options, std::ui
     Random random(derive_seed(seed, i));
     const double share = options.init == LoraOptions::Init::mttl ? 3.0 : 1.0;
     const auto a = ops::uniform({options.rank, site.in}, 1.0 / std::sqrt(share * static_cast<double>(site.in)), random);
-    const auto b = options.init == LoraOptions::Init::pemt
-                       ? ops::linear_start(site.out, options.rank, random)
-                       : at::zeros({site.out, options.rank}, at::kFloat);
+    const auto b = options.init == LoraOptions::Init::pemt ? ops::linear_start(site.out, options.rank, random)
+                                                           : at::zeros({site.out, options.rank}, at::kFloat);
     adapter.sites[site.name] = {a, b, lora_scale(options.alpha, options.rank, options.rank_stabilised)};
   }
   return adapter;

@@ -45,8 +45,8 @@ struct Adapter {
   /// Keys and values that stand before the prompt in every layer (Li and Liang, 2021): [m, layers x 2 x K x d], by
   /// layer keys, then values, K heads of width d, keys as they are after rotation.
   at::Tensor prefix = {};
-  /// Tensors that the parts above are worked out from (derived.h), by place (a site; "": of the adapter as a whole), then
-  /// by the end of their keys in files: what a kind stores (kind.h).
+  /// Tensors that the parts above are worked out from (derived.h), by place (a site; "": of the adapter as a whole),
+  /// then by the end of their keys in files: what a kind stores (kind.h).
   std::map<std::string, std::map<std::string, at::Tensor>> stored = {};
   bool encoder_decoder = false;  ///< what it is for; of vectors alone nothing else tells
   std::int64_t parameters() const;

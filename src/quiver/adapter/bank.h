@@ -78,8 +78,8 @@ class Bank {
   std::vector<std::string> names_;
   std::vector<ops::BankSite> sites_;
   std::vector<bool> touched_;
-  std::vector<Traits> traits_;                ///< by expert
-  std::vector<std::set<std::string>> kinds_;  ///< by expert
+  std::vector<Traits> traits_;                             ///< by expert
+  std::vector<std::set<std::string>> kinds_;               ///< by expert
   std::vector<std::map<std::int64_t, at::Tensor>> norms_;  ///< by expert, then norm
   std::vector<at::Tensor> soft_prompts_, prefixes_;        ///< by expert
   std::vector<std::int64_t> block_start_;                  ///< by site

@@ -10,8 +10,8 @@ namespace quiver::adapter {
 /// True where something has to be worked out.
 bool derives(const Adapter& adapter);
 
-/// The adapter as it is applied, with nothing stored. Differentiable in its tensors. Throws Error{mismatch} where a place
-/// is not among `sites` or shapes do not fit, as expert `name`.
+/// The adapter as it is applied, with nothing stored. Differentiable in its tensors. Throws Error{mismatch} where a
+/// place is not among `sites` or shapes do not fit, as expert `name`.
 Adapter applied(const Adapter& adapter, const std::vector<model::Site>& sites, const std::string& name);
 
 /// The adapter as files hold it: without what serves training alone.

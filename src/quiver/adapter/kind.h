@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A kind of adapter: how it starts, what it stores beyond the parts that are applied, how these are worked out from it,
-// and its files where PEFT has the kind. Each kind is a file of kinds/ and a line of kinds/table.cpp; training, counting,
-// checkpoints, identities and our own file format follow from what stands here.
+// and its files where PEFT has the kind. Each kind is a file of kinds/ and a line of kinds/table.cpp; training,
+// counting, checkpoints, identities and our own file format follow from what stands here.
 #pragma once
 
 #include <functional>
@@ -58,9 +58,9 @@ struct PeftFiles {
 struct Kind {
   const char* name;
   const char* summary;
-  Traits traits;             ///< of what is applied
-  const char* place = "";    ///< what one adapter has of one kind alone; empty: it goes with every other
-  const char* contains = "";  ///< a kind whose parts it also holds
+  Traits traits;                     ///< of what is applied
+  const char* place = "";            ///< what one adapter has of one kind alone; empty: it goes with every other
+  const char* contains = "";         ///< a kind whose parts it also holds
   std::vector<const char*> options;  ///< names of the LoraOptions and KindOptions that it reads
   bool (*holds)(const Adapter& adapter);
   void (*make)(const NewAdapter& in, Adapter& out);

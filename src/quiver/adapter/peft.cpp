@@ -42,7 +42,8 @@ std::vector<std::string_view> endings_of(const PeftConfig& config) {
 /// What a tensor is by the end of its key; empty where it is nothing known.
 std::string_view ending_of(const std::string& key, const std::vector<std::string_view>& endings) {
   for (const auto ending : endings) {
-    if (key.starts_with(kKeyPrefix) && key.ends_with(ending) && key.size() > kKeyPrefix.size() + ending.size()) return ending;
+    if (key.starts_with(kKeyPrefix) && key.ends_with(ending) && key.size() > kKeyPrefix.size() + ending.size())
+      return ending;
   }
   return "";
 }
@@ -71,10 +72,11 @@ void read_factors(const tensor_io::TensorSource& file, const PeftConfig& config,
   for (const auto& [key, stored] : peft_keys(file.tensors(), where)) {
     // What AdaLoRA notes of a site's rank, which the configuration says too.
     if (config.adaptive && key.ends_with(".ranknum")) continue;
-    QUIVER_CHECK(!key.ends_with(".bias"), unsupported, where,
-                 "'{}' is a bias of the base model's, trained with the adapter ('bias' of the configuration), which is not "
-                 "applied",
-                 stored);
+    QUIVER_CHECK(
+        !key.ends_with(".bias"), unsupported, where,
+        "'{}' is a bias of the base model's, trained with the adapter ('bias' of the configuration), which is not "
+        "applied",
+        stored);
     const auto ending = ending_of(key, endings);
     QUIVER_CHECK(!ending.empty(), unsupported, where, "tensor '{}' is not {}MODULE{}", stored, kKeyPrefix,
                  fmt::join(endings, " or "));

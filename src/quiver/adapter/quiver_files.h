@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adapters that are not LoRA alone, as folders of adapter_config.json and adapter_model.safetensors.
 //
-// PEFT's own files where PEFT has the kind and the adapter is nothing else: each kind of kinds/ says its own. Any other,
-// and any that are several at once, are kept under peft_type QUIVER, whose tensors are, after `base_model.model.` + module
-// path,
+// PEFT's own files where PEFT has the kind and the adapter is nothing else: each kind of kinds/ says its own. Any
+// other, and any that are several at once, are kept under peft_type QUIVER, whose tensors are, after
+// `base_model.model.` + module path,
 //   .lora_A.weight [R, in], .lora_B.weight [out, R]     .input_scale [in], .output_scale [out], .bias [out]
 //   .adapter.down.weight [M, in or out], .adapter.down.bias [M], .adapter.up.weight [out, M], .adapter.up.bias [out]
 //   .weight [D] of a norm

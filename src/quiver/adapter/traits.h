@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What experts are made of, as far as whoever applies them has to know, and the one judge of who can apply what.
 //
-// A route, a merge, a training method, an export declares what it honours; the rest is refused in words. Nothing that an
-// expert holds is left out silently.
+// A route, a merge, a training method, an export declares what it honours; the rest is refused in words. Nothing that
+// an expert holds is left out silently.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +65,7 @@ Traits traits_of(const Adapter& adapter);
 
 /// What somebody applies or takes in as it is meant.
 struct Honours {
-  std::string who;          ///< where an error says that it comes from: "route arrow"
+  std::string who;  ///< where an error says that it comes from: "route arrow"
   Traits traits;
   /// Its choice goes by low-rank factors. Experts without any take no part; one that has some must have nothing else
   /// where it has none, and at least one expert has some.

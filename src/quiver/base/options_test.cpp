@@ -87,10 +87,20 @@ TEST(Options, DefaultsAreTheFieldsAndAWordStandsForANumber) {
 }
 
 TEST(Options, WhatDoesNotFitIsRefusedWithTheExpectation) {
-  const std::vector<std::pair<std::string, std::string>> wrong{
-      {"coats", "0"},      {"coats", "1.5"},    {"coats", ""},          {"coats", "2 "},    {"coats", "99999999999999999999"},
-      {"thickness", "0"},  {"thickness", "nan"}, {"thickness", "inf"},  {"thickness", "-1"}, {"thickness", "1mm"},
-      {"glossy", "yes"},   {"shade", "Light"},   {"format", "csv"},     {"places", "a,,b"}};
+  const std::vector<std::pair<std::string, std::string>> wrong{{"coats", "0"},
+                                                               {"coats", "1.5"},
+                                                               {"coats", ""},
+                                                               {"coats", "2 "},
+                                                               {"coats", "99999999999999999999"},
+                                                               {"thickness", "0"},
+                                                               {"thickness", "nan"},
+                                                               {"thickness", "inf"},
+                                                               {"thickness", "-1"},
+                                                               {"thickness", "1mm"},
+                                                               {"glossy", "yes"},
+                                                               {"shade", "Light"},
+                                                               {"format", "csv"},
+                                                               {"places", "a,,b"}};
   for (const auto& [name, value] : wrong) {
     Paint paint;
     OptionSet set;

@@ -4,15 +4,14 @@
 #include "quiver/base/error.h"
 #include "quiver/bench/support.h"
 #include "quiver/model/load.h"
-#include "quiver/training/loop.h"
 #include "quiver/training/expert_objective.h"
+#include "quiver/training/loop.h"
 
 namespace quiver::bench {
 namespace {
 
 /// Rows of the task's training split, or of random ids, in the order the steps take them.
-std::vector<data::TokenRow> training_rows(const BenchOptions& o, const model::Model& model,
-                                          std::int64_t count) {
+std::vector<data::TokenRow> training_rows(const BenchOptions& o, const model::Model& model, std::int64_t count) {
   std::vector<data::TokenRow> rows;
   if (o.task.empty()) {
     for (std::int64_t i = 0; i < count; ++i)

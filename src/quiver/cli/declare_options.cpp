@@ -33,7 +33,8 @@ std::string help_of(const Option& option) {
 CLI::Option* add(CLI::App& app, OptionSet& set, const Option& option) {
   const auto name = option.name, shown = command_line_name(name);
   if (option.type == Option::Type::flag)
-    return app.add_flag_callback(shown, [&set, name, shown] { set.assign(name, "true", shown); }, option.help);
+    return app.add_flag_callback(
+        shown, [&set, name, shown] { set.assign(name, "true", shown); }, option.help);
   if (option.type == Option::Type::texts) {
     const auto assign = [&set, name, shown](const std::vector<std::string>& parts) {
       set.assign(name, join(parts, ","), shown);

@@ -2,8 +2,8 @@
 #include <cstdio>
 
 #include "quiver/base/error.h"
-#include "quiver/base/output_folder.h"
 #include "quiver/base/files.h"
+#include "quiver/base/output_folder.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"

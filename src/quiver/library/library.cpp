@@ -43,7 +43,8 @@ class OpenFolder {
   fs::path path() const { return file_ < 0 ? folder_ : fs::path("/proc/self/fd") / std::to_string(file_); }
   /// True where its name still is this folder's.
   bool still_named() const {
-    struct stat now {}, then {};
+    struct stat now {
+    }, then{};
     const bool there = stat(folder_.c_str(), &now) == 0;
     if (file_ < 0) return !there;
     return there && fstat(file_, &then) == 0 && now.st_ino == then.st_ino && now.st_dev == then.st_dev;

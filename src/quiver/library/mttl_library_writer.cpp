@@ -113,7 +113,9 @@ json training_of(const ExpertInfo& info, const std::string& base_model) {
 std::string write_mttl_expert(const fs::path& folder, const ExpertInfo& info, const adapter::Adapter& adapter,
                               const std::string& base_model) {
   adapter::require(info.name, adapter,
-                   {"--format mttl", {adapter::Trait::low_rank}, false,
+                   {"--format mttl",
+                    {adapter::Trait::low_rank},
+                    false,
                     "MTTL keeps low-rank factors; export it with --format peft"});
   QUIVER_CHECK(!adapter.sites.empty(), unsupported, "--format mttl", "expert '{}' touches no site", info.name);
   auto name = info.name;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The options of merging, described once. A method's table entry says which of them it reads, and of choices which words.
+// The options of merging, described once. A method's table entry says which of them it reads, and of choices which
+// words.
 #pragma once
 
 #include "quiver/base/options.h"

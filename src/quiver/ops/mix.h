@@ -57,8 +57,8 @@ struct TopK {
 };
 
 /// The k best scores of each token with softmax weights over those kept (selection first, then softmax). Ties go to the
-/// lower expert number. A score of minus infinity is never kept: a token may have fewer pairs, or none. scores: float32 [T, E]. Gradients reach the scores where they require one; else a kernel
-/// selects.
+/// lower expert number. A score of minus infinity is never kept: a token may have fewer pairs, or none. scores: float32
+/// [T, E]. Gradients reach the scores where they require one; else a kernel selects.
 Mix top_k_mix(const at::Tensor& scores, const TopK& options);
 
 /// Dense weights [T, E] as a mix, keeping entries that are not zero; gradients reach `weights`.

@@ -11,8 +11,8 @@ namespace quiver::routing {
 void describe_combine(OptionSet& set, ops::Combine& value);
 /// 1 or more, or `all`, which is 0.
 void describe_count(OptionSet& set, const std::string& name, std::int64_t& value, const std::string& help);
-/// What scores are divided by. Never 0, for no score could be divided by it: the best alone is top_k=1. The least is far
-/// above where float32 ends.
+/// What scores are divided by. Never 0, for no score could be divided by it: the best alone is top_k=1. The least is
+/// far above where float32 ends.
 void describe_temperature(OptionSet& set, double& value, const std::string& help);
 
 }  // namespace quiver::routing

@@ -5,8 +5,8 @@
 //                                               "version": of the method, 1 where it is missing
 //
 // A file is kept under the identity that the expert had when the bytes were loaded from which it was computed, not when
-// it is written: an expert replaced meanwhile gets nothing of the old one. A file of an earlier version of its method is
-// as if it were not there.
+// it is written: an expert replaced meanwhile gets nothing of the old one. A file of an earlier version of its method
+// is as if it were not there.
 #pragma once
 
 #include <cstdint>

@@ -5,8 +5,8 @@
 //                                       "experts": [["NAME", "IDENTITY"], ...], "options": {...}, "training": {...}}
 //   routers/NAME/router.safetensors    the tensors of its kind
 //
-// A router belongs to the experts it was trained over: where one of them has changed or is missing, it is refused. So is
-// one that an earlier version of its method trained, which would give other results.
+// A router belongs to the experts it was trained over: where one of them has changed or is missing, it is refused. So
+// is one that an earlier version of its method trained, which would give other results.
 #pragma once
 
 #include <map>
@@ -32,8 +32,8 @@ struct SavedRouter {
   at::Tensor tensor(const std::string& key, at::IntArrayRef shape) const;
   /// The same; undefined where it is missing.
   at::Tensor find(const std::string& key, at::IntArrayRef shape) const;
-  /// Gives the described options the values that are saved; those that are not keep theirs. A choice may be saved by its
-  /// number. Throws Error{format} on a value out of range and on an option that is not described.
+  /// Gives the described options the values that are saved; those that are not keep theirs. A choice may be saved by
+  /// its number. Throws Error{format} on a value out of range and on an option that is not described.
   void read_options(OptionSet& set) const;
   /// One option that has no description. Throws Error{format} where it is missing or of another type.
   template <typename T>

@@ -28,9 +28,8 @@ class Trained {
     for (const auto& [site, f] : start.sites) {
       if (share_a) fixed.insert(f.a.unsafeGetTensorImpl());
     }
-    adapter::for_each_tensor(start, [&](const at::Tensor& t) {
-      trains_.push_back(!fixed.contains(t.unsafeGetTensorImpl()));
-    });
+    adapter::for_each_tensor(start,
+                             [&](const at::Tensor& t) { trains_.push_back(!fixed.contains(t.unsafeGetTensorImpl())); });
   }
 
   template <typename Visit>

@@ -245,7 +245,8 @@ void Loop::after_step(std::size_t i) {
     return;
   }
   state.ended = last || state.figures.stopped_early;
-  const bool due = std::chrono::duration<double>(Clock::now() - state.checkpointed).count() >= options_.checkpoint_seconds;
+  const bool due =
+      std::chrono::duration<double>(Clock::now() - state.checkpointed).count() >= options_.checkpoint_seconds;
   if (!state.ended && lane(i).run && due) checkpoint(i);
 }
 
@@ -266,8 +267,9 @@ void Loop::compare(std::size_t i, double loss) {
 std::string Loop::note(std::size_t i) {
   const auto& f = states_[i].figures;
   if (states_[i].validates && f.best_step == 0)
-    return fmt::format("validation got no better than before training ({:.3f}): the weights that are kept are those of the start",
-                       f.first_validation);
+    return fmt::format(
+        "validation got no better than before training ({:.3f}): the weights that are kept are those of the start",
+        f.first_validation);
   if (!states_[i].validates && !lane(i).validation.empty())
     return "all validation rows have weight 0: nothing was validated, the last weights are kept";
   return "";

@@ -14,7 +14,8 @@ namespace {
 /// The batches of one epoch at a time.
 class Epochs {
  public:
-  Epochs(std::vector<WeightedRow> rows, const TrainOptions& o, std::uint64_t seed) : rows_(std::move(rows)), seed_(seed) {
+  Epochs(std::vector<WeightedRow> rows, const TrainOptions& o, std::uint64_t seed)
+      : rows_(std::move(rows)), seed_(seed) {
     batching_.batch_rows = static_cast<std::size_t>(o.batch_rows);
     batching_.length_window_batches = static_cast<std::size_t>(o.length_window);
     batching_.shuffle = o.shuffle;

@@ -17,9 +17,9 @@ namespace quiver::training {
 struct WeightedRow {
   const data::TokenRow* row = nullptr;
   double token_weight = 1.0;
-  std::int64_t label = 0;   ///< what binds it: its task's number, its expert's
-  std::uint64_t seed = 0;   ///< of what is drawn for it in training (dropout)
-  std::size_t lane = 0;     ///< what it trains (objective.h)
+  std::int64_t label = 0;  ///< what binds it: its task's number, its expert's
+  std::uint64_t seed = 0;  ///< of what is drawn for it in training (dropout)
+  std::size_t lane = 0;    ///< what it trains (objective.h)
 };
 
 /// How experts apply to the rows of one pass.

@@ -16,11 +16,9 @@ constexpr int kFormat = 2;
 }  // namespace
 
 RunFolder::RunFolder(fs::path folder, std::string key, bool start_anew, Progress& progress)
-    : folder_(std::move(folder)),
-      key_(std::move(key)),
-      start_anew_(start_anew),
-      lock_(folder_ / ".lock",
-            [&] { progress.say("another process trains in " + folder_.string() + "; waiting until it ends"); }) {
+    : folder_(std::move(folder)), key_(std::move(key)), start_anew_(start_anew), lock_(folder_ / ".lock", [&] {
+        progress.say("another process trains in " + folder_.string() + "; waiting until it ends");
+      }) {
   remove_stale_temporaries(folder_);
 }
 

@@ -41,8 +41,7 @@ void describe(TrainOptions& o, OptionSet& set) {
       .integer("seed", o.seed, at_least(0), "of weights, order and dropout")
       .integer("validate_every", o.validate_every, at_least(0), "steps; 0: once an epoch")
       .integer("patience", o.patience, at_least(0), "validations without a new best before stopping early; 0: never")
-      .flag("recompute", o.recompute,
-            "keep less for the backward pass and compute it again: less memory, more time")
+      .flag("recompute", o.recompute, "keep less for the backward pass and compute it again: less memory, more time")
       .integer("micro_tokens", o.micro_tokens, at_least(1), "a step is computed in portions of about so many tokens")
       .number("checkpoint_seconds", o.checkpoint_seconds, at_least(0), "between checkpoints")
       .flag_off("no_shuffle", o.shuffle, "rows in the order of the files");

@@ -30,11 +30,11 @@ struct TrainOptions {
   double warmup = 0.06;         ///< share of all steps with a linearly growing rate
   Schedule schedule = Schedule::linear;               ///< after warm-up: to 0 linearly or along a cosine, or constant
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< of AdamW
-  double weight_decay = 0.0;        ///< of matrices; norms, biases and scales are spared
-  double clip = 1.0;                ///< largest norm of an expert's gradient; 0: no clipping
-  std::uint64_t seed = 0;           ///< each expert draws from its own streams of it, by its name
-  std::int64_t validate_every = 0;  ///< steps between validations; 0: once an epoch
-  std::int64_t patience = 0;        ///< validations without a new best before an expert stops early; 0: never
+  double weight_decay = 0.0;                          ///< of matrices; norms, biases and scales are spared
+  double clip = 1.0;                                  ///< largest norm of an expert's gradient; 0: no clipping
+  std::uint64_t seed = 0;                             ///< each expert draws from its own streams of it, by its name
+  std::int64_t validate_every = 0;                    ///< steps between validations; 0: once an epoch
+  std::int64_t patience = 0;  ///< validations without a new best before an expert stops early; 0: never
 
   // What changes only time and memory.
   std::int64_t micro_tokens =

@@ -41,8 +41,8 @@ class Session {
     std::sort(experts.begin(), experts.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     for (auto& data : experts) {
       const auto key = run_key(request_, data);
-      auto run = std::make_unique<RunFolder>(request_.library.run_folder(data.name), key, request_.replace,
-                                             request_.progress);
+      auto run =
+          std::make_unique<RunFolder>(request_.library.run_folder(data.name), key, request_.replace, request_.progress);
       if (auto done = already_trained(request_, data, key)) {
         keep(std::move(*done));
         continue;
@@ -56,8 +56,8 @@ class Session {
 
   std::vector<TrainedExpert> train() {
     if (runs_.empty()) return results_;
-    const auto title = runs_.size() == 1 ? "train " + objective_.data(0).name
-                                         : fmt::format("train {} experts", runs_.size());
+    const auto title =
+        runs_.size() == 1 ? "train " + objective_.data(0).name : fmt::format("train {} experts", runs_.size());
     Loop loop(objective_, request_.options, request_.progress, title);
     loop.run([&](std::size_t lane, const Figures& figures) { save(lane, figures); });
     std::sort(results_.begin(), results_.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -79,8 +79,7 @@ class Session {
     info.name = data.name;
     info.tasks = data.tasks;
     info.base_fingerprint = request_.model.fingerprint();
-    info.training = {
-        {"run_key", keys_[lane]}, {"options", to_json(request_.options)}, {"rows", data.train.size()}};
+    info.training = {{"run_key", keys_[lane]}, {"options", to_json(request_.options)}, {"rows", data.train.size()}};
     info.training.update(to_json(figures));
     const auto adapter = objective_.result(lane);
     request_.library.save(info, adapter, request_.replace);
@@ -101,8 +100,7 @@ class Session {
       const auto& row = data.train[i];
       if (row.target_begin > 0) prompts.emplace_back(row.ids.begin(), row.ids.begin() + row.target_begin);
     }
-    if (!prompts.empty())
-      routing::write_signature(request_.library, data.name, identity, request_.model, prompts);
+    if (!prompts.empty()) routing::write_signature(request_.library, data.name, identity, request_.model, prompts);
   }
 
   const TrainRequest& request_;

@@ -52,8 +52,8 @@ struct AdaptScore {
 struct AdaptSummary {
   std::string task, regime, metric;
   training::MeanInterval mean;
-  std::size_t seeds = 0;       ///< 0: without a shot
-  std::int64_t trained = 0;    ///< numbers that were learnt
+  std::size_t seeds = 0;         ///< 0: without a shot
+  std::int64_t trained = 0;      ///< numbers that were learnt
   double loss = 0, seconds = 0;  ///< means
 };
 

@@ -2,10 +2,10 @@
 // What routes need beforehand that comes from task data: means, gates, signatures, text profiles, trained routers.
 #pragma once
 
-#include "quiver/workspace/experts.h"
-#include "quiver/workspace/tasks.h"
 #include "quiver/routing/route_spec.h"
 #include "quiver/training/train_options.h"
+#include "quiver/workspace/experts.h"
+#include "quiver/workspace/tasks.h"
 
 namespace quiver::workspace {
 

@@ -103,8 +103,8 @@ std::vector<Assignment> by_cluster(const MethodOptions& o, const std::vector<tra
       for (const auto& name : source.info(expert).tasks) {
         const auto found = std::find_if(tasks.begin(), tasks.end(), [&](const auto& t) { return t.name == name; });
         QUIVER_CHECK(found != tasks.end(), usage, "--clusters",
-                     "expert '{}' learned task '{}', which --task does not give, or gives without training rows", expert,
-                     name);
+                     "expert '{}' learned task '{}', which --task does not give, or gives without training rows",
+                     expert, name);
         assignment.tasks.push_back(*found);
       }
     }
@@ -197,11 +197,16 @@ void train(TrainJob& job, Progress& progress, const std::function<void(const tra
   const auto assignments = plan(o, entry, std::move(tasks));
   std::shared_ptr<const library::Library> library;
   if (!entry.makes_model)
-    library = std::make_shared<const library::Library>(library::Library::open_or_create(
-        o.library, job.model.model, loaded.model.fingerprint(), o.allow_other_base));
-  const training::MethodInputs inputs{loaded.model, *loaded.text.tokenizer, model::resolve_model(job.model.model),
-                                      library,      o,                      job.set,
-                                      progress,     saying(progress, findings_of(assignments, of_tasks), learned)};
+    library = std::make_shared<const library::Library>(
+        library::Library::open_or_create(o.library, job.model.model, loaded.model.fingerprint(), o.allow_other_base));
+  const training::MethodInputs inputs{loaded.model,
+                                      *loaded.text.tokenizer,
+                                      model::resolve_model(job.model.model),
+                                      library,
+                                      o,
+                                      job.set,
+                                      progress,
+                                      saying(progress, findings_of(assignments, of_tasks), learned)};
   method->check(inputs, assignments);
   if (o.together) {
     method->train(inputs, assignments);

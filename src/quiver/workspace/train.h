@@ -22,7 +22,7 @@ struct TrainJob {
   TaskOptions tasks;
   JoinChoice join;
   training::MethodOptions options;
-  OptionSet set;                                               ///< of options; says which were given
+  OptionSet set;                                              ///< of options; says which were given
   std::vector<std::pair<std::string, std::string>> settings;  ///< of the method, as --set has them
   TrainJob();
 };

@@ -26,7 +26,8 @@ class TrainJobs : public testing::Test {
   void SetUp() override {
     fs::remove_all(folder_);
     model::write_small_model(folder_ / "model");
-    for (const std::string task : {"red", "green"}) model::write_small_task(folder_ / "tasks" / (task + ".jsonl"), task);
+    for (const std::string task : {"red", "green"})
+      model::write_small_task(folder_ / "tasks" / (task + ".jsonl"), task);
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -110,7 +111,8 @@ TEST_F(TrainJobs, EachMethodIsTrainedAndThenAlreadyThere) {
 }
 
 TEST_F(TrainJobs, WhatIsNotReadIsRefusedFirst) {
-  for (const auto& [options, word] : std::vector<std::pair<std::vector<std::pair<std::string, std::string>>, std::string>>{
+  for (const auto& [options, word] :
+       std::vector<std::pair<std::vector<std::pair<std::string, std::string>>, std::string>>{
            {{{"equal_tasks", "true"}}, "--equal-tasks"},
            {{{"bottleneck_width", "4"}}, "--bottleneck-width"},
            {{{"method", "poly"}, {"learning_rate", "0.1"}, {"skill_learning_rate", "0.1"}}, "--learning-rate"},
@@ -124,7 +126,8 @@ TEST_F(TrainJobs, WhatIsNotReadIsRefusedFirst) {
     EXPECT_NE(message.find(word), std::string::npos) << word << ": " << message;
     EXPECT_TRUE(trained_nothing()) << word;
   }
-  EXPECT_NE(refusal({{"method", "full"}, {"recompute", "true"}, {"output", "x"}}, true).find("--recompute"), std::string::npos);
+  EXPECT_NE(refusal({{"method", "full"}, {"recompute", "true"}, {"output", "x"}}, true).find("--recompute"),
+            std::string::npos);
 }
 
 TEST_F(TrainJobs, TasksWithoutTrainingRowsArePassedOverWithAWord) {
@@ -198,7 +201,8 @@ TEST_F(TrainJobs, GoingOnFromAnAdapterTakesItsShapeAndTheDropoutThatIsGiven) {
   EXPECT_EQ(options.at("rank"), 2);
   EXPECT_EQ(options.at("dropout"), 0.5);
   for (const auto* option : {"rank", "alpha", "targets", "init", "kind"}) {
-    const auto message = refusal({{"init_from", from}, {option, *option == 'r' || *option == 'a' ? "4" : "lora"}, {"name", "third"}});
+    const auto message =
+        refusal({{"init_from", from}, {option, *option == 'r' || *option == 'a' ? "4" : "lora"}, {"name", "third"}});
     EXPECT_NE(message, "") << option;
   }
 }

@@ -5,8 +5,8 @@
 //   experts
 //
 // Directions in which prompts of one task differ anyway count little, those that tell tasks apart count much. S is
-// shrunk towards its diagonal, for there are fewer prompts than features, and no feature varies less than the rounding of
-// a pass: the features of one text differ by as much from batch to batch, from type to type, and in a signature. Two
+// shrunk towards its diagonal, for there are fewer prompts than features, and no feature varies less than the rounding
+// of a pass: the features of one text differ by as much from batch to batch, from type to type, and in a signature. Two
 // numbers are fitted on prompts left out in turn (five folds): how near prompts of known tasks stay to an expert, and
 // the temperature at which the softmax of -d^2 says how sure the choice is. Where no expert's prompts differ from each
 // other nothing tells how near its prompts stay: what is nearer to an expert than half the way to the next one counts
@@ -21,8 +21,8 @@
 namespace quiver::routing {
 
 struct PromptClassifier {
-  at::Tensor whiten;         ///< float32 [F, F]: |f whiten - m whiten|^2 is d^2
-  at::Tensor means;          ///< float32 [E, F], whitened
+  at::Tensor whiten;  ///< float32 [F, F]: |f whiten - m whiten|^2 is d^2
+  at::Tensor means;   ///< float32 [E, F], whitened
   /// Of 100 prompts of known tasks 99 have a least d^2 below; never less than what rounding alone makes of d^2 = 0.
   double edge = 1.0;
   double temperature = 1.0;  ///< of -d^2

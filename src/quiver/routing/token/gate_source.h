@@ -5,8 +5,8 @@
 #include <ATen/TensorOperators.h>
 
 #include "quiver/adapter/bank.h"
-#include "quiver/routing/token/site_table.h"
 #include "quiver/routing/site_use.h"
+#include "quiver/routing/token/site_table.h"
 
 namespace quiver::routing {
 

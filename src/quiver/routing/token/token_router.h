@@ -79,8 +79,8 @@ struct TokenMixOptions {
 
 void describe(TokenMixOptions& options, OptionSet& set);
 
-/// Mixes all that an expert has at a site. An expert that has nothing there is never chosen, and where none has, the base
-/// model's output stands.
+/// Mixes all that an expert has at a site. An expert that has nothing there is never chosen, and where none has, the
+/// base model's output stands.
 class TokenRouter : public StatelessRouter {
  public:
   /// Throws Error{unsupported} where an expert has what no choice by token can apply.

@@ -13,8 +13,8 @@
 #include "quiver/base/progress.h"
 #include "quiver/clustering/retrieval.h"
 #include "quiver/library/library.h"
-#include "quiver/training/expert_objective.h"
 #include "quiver/training/adaptation/lorahub.h"
+#include "quiver/training/expert_objective.h"
 #include "quiver/training/methods/skill_training.h"
 
 namespace quiver::training {

@@ -67,9 +67,8 @@ class FullObjective : public Objective {
 
 }  // namespace
 
-Figures train_full(model::TrainableModel& model, const FullTraining& training,
-                   const std::vector<data::TokenRow>& train, const std::vector<data::TokenRow>& validation,
-                   Progress& progress) {
+Figures train_full(model::TrainableModel& model, const FullTraining& training, const std::vector<data::TokenRow>& train,
+                   const std::vector<data::TokenRow>& validation, Progress& progress) {
   FullObjective objective(model, training, validation);
   train_by_epochs(objective.lanes()[0], weighted(train), training.options, training.options.seed);
   return Loop(objective, training.options, progress, training.title).run()[0];

@@ -26,9 +26,8 @@ struct FullTraining {
 };
 
 /// Minimises the mean cross-entropy of the rows' target tokens; trains `model` in place.
-Figures train_full(model::TrainableModel& model, const FullTraining& training,
-                   const std::vector<data::TokenRow>& train, const std::vector<data::TokenRow>& validation,
-                   Progress& progress);
+Figures train_full(model::TrainableModel& model, const FullTraining& training, const std::vector<data::TokenRow>& train,
+                   const std::vector<data::TokenRow>& validation, Progress& progress);
 
 /// The same over rows that are made for each step, a function of its number alone, for options.max_steps steps.
 Figures train_full(model::TrainableModel& model, const FullTraining& training,

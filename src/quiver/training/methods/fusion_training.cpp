@@ -49,8 +49,8 @@ routing::Fusion start_fusion(const model::Model& model, const adapter::Bank& ban
   return out;
 }
 
-Figures train_fusion(const RoutedTraining& training, std::shared_ptr<const adapter::Bank> bank,
-                     routing::Fusion& fusion, const FusionTraining& how, const std::vector<RoutedRow>& train,
+Figures train_fusion(const RoutedTraining& training, std::shared_ptr<const adapter::Bank> bank, routing::Fusion& fusion,
+                     const FusionTraining& how, const std::vector<RoutedRow>& train,
                      const std::vector<RoutedRow>& validation) {
   std::vector<ParameterGroup> groups{
       {"fusion", flattened([&](auto visit) { for_each_tensor(fusion, visit); }).set_requires_grad(true),

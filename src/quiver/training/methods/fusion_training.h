@@ -17,8 +17,8 @@ struct FusionTraining {
 routing::Fusion start_fusion(const model::Model& model, const adapter::Bank& bank, const FusionTraining& how,
                              std::uint64_t seed);
 
-Figures train_fusion(const RoutedTraining& training, std::shared_ptr<const adapter::Bank> bank,
-                     routing::Fusion& fusion, const FusionTraining& how, const std::vector<RoutedRow>& train,
+Figures train_fusion(const RoutedTraining& training, std::shared_ptr<const adapter::Bank> bank, routing::Fusion& fusion,
+                     const FusionTraining& how, const std::vector<RoutedRow>& train,
                      const std::vector<RoutedRow>& validation);
 
 }  // namespace quiver::training

@@ -72,9 +72,10 @@ std::optional<Learned> LibraryMethod::made_before(const MethodInputs& inputs, co
   for (const auto& expert : expert_names(inputs, assignment)) {
     if (!library.contains(expert)) return std::nullopt;
   }
-  const auto path = makes_router() ? library.folder() / "routers" / assignment.name : library.expert_folder(assignment.name);
-  return Learned{makes_router() ? "router" : "expert", assignment.name, figures_of(training), true, path,
-                 route_of(assignment)};
+  const auto path =
+      makes_router() ? library.folder() / "routers" / assignment.name : library.expert_folder(assignment.name);
+  return Learned{
+      makes_router() ? "router" : "expert", assignment.name, figures_of(training), true, path, route_of(assignment)};
 }
 
 void LibraryMethod::refuse_taken(const MethodInputs& inputs, const Assignment& assignment) const {

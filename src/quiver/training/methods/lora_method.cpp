@@ -70,8 +70,9 @@ class ExpertsMethod : public Method {
     const auto learned = [&inputs](const TrainedExpert& e) {
       inputs.learned({"expert", e.name, e, e.already_there, e.path, "expert:" + e.name});
     };
-    return {inputs.model,           *inputs.library,           options_, inputs.progress,
-            inputs.options.replace, start_ ? &*start_ : nullptr, learned};
+    return {inputs.model,    *inputs.library,        options_,
+            inputs.progress, inputs.options.replace, start_ ? &*start_ : nullptr,
+            learned};
   }
 
   static std::vector<ExpertData> data_of(const std::vector<Assignment>& assignments) {
@@ -97,13 +98,11 @@ std::unique_ptr<Method> make() { return std::make_unique<ExpertsMethod>(); }
 }  // namespace
 
 MethodEntry lora_method() {
-  return {"lora",
-          "experts of the kinds that --kind names",
-          lora_reads,
-          [](MethodOptions& options, const OptionSet& given) { adapter::settle(options.train.lora, given); },
-          false,
-          false,
-          make};
+  return {
+      "lora",     "experts of the kinds that --kind names",
+      lora_reads, [](MethodOptions& options, const OptionSet& given) { adapter::settle(options.train.lora, given); },
+      false,      false,
+      make};
 }
 
 MethodEntry pemt_source_method() {

@@ -25,9 +25,10 @@ std::vector<std::string> library_options() { return {"library", "name", "allow_o
 
 nlohmann::json deciding_options(const MethodOptions& options, const std::vector<std::string>& reads) {
   // Where results go, and what changes only time and memory.
-  static constexpr std::array kOthers{"library",    "output",    "name",     "clusters",     "together",
-                                      "replace",    "limit",     "recompute", "micro_tokens", "checkpoint_seconds",
-                                      "init_from",  "validation_limit", "allow_other_base"};
+  static constexpr std::array kOthers{
+      "library",         "output",    "name",         "clusters",           "together",  "replace",
+      "limit",           "recompute", "micro_tokens", "checkpoint_seconds", "init_from", "validation_limit",
+      "allow_other_base"};
   auto copy = options;
   OptionSet set;
   describe(copy, set);

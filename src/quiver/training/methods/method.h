@@ -38,9 +38,9 @@ struct Learned {
   std::string what;  ///< expert, router or output
   std::string name;  ///< of the expert or router, or the output's folder
   Figures figures;
-  bool already_there = false;  ///< made before, with the same options from the same rows
-  fs::path path;               ///< its folder
-  std::string route;           ///< with which it is applied; empty: none
+  bool already_there = false;                      ///< made before, with the same options from the same rows
+  fs::path path;                                   ///< its folder
+  std::string route;                               ///< with which it is applied; empty: none
   nlohmann::json more = nlohmann::json::object();  ///< figures of the method's own
 };
 nlohmann::json to_json(const Learned& learned);
@@ -48,7 +48,7 @@ nlohmann::json to_json(const Learned& learned);
 struct MethodInputs {
   model::Model model;
   const text::Tokenizer& tokenizer;
-  fs::path model_path;  ///< where the model was read from
+  fs::path model_path;                              ///< where the model was read from
   std::shared_ptr<const library::Library> library;  ///< null for a method that makes a model
   const MethodOptions& options;
   const OptionSet& given;  ///< the description of `options`
@@ -73,8 +73,8 @@ struct MethodEntry {
   std::vector<std::string> (*reads)(const MethodOptions& options);
   /// Sets what the method decides by itself, and defaults that follow from others. Called before any work.
   void (*settle)(MethodOptions& options, const OptionSet& given);
-  bool joint = false;         ///< one result from all tasks, named after the method where it has no name
-  bool makes_model = false;   ///< into options.output, not into a library
+  bool joint = false;        ///< one result from all tasks, named after the method where it has no name
+  bool makes_model = false;  ///< into options.output, not into a library
   std::unique_ptr<Method> (*make)();
   bool trains_vectors = false;  ///< before the prompts, which take places in the model's context
 };

@@ -18,9 +18,7 @@ void describe(routing::SkillOptions& o, OptionSet& set) {
               {{"site", Granularity::site}, {"layer", Granularity::layer}, {"model", Granularity::model}},
               "what has a selector of its own")
       .choice("normalisation", o.normalisation,
-              {{"share", Normalisation::share},
-               {"corrected", Normalisation::corrected},
-               {"unit", Normalisation::unit}},
+              {{"share", Normalisation::share}, {"corrected", Normalisation::corrected}, {"unit", Normalisation::unit}},
               "weights of skills")
       .flag("shared_skill", o.shared_skill, "the last skill is part of every task")
       .number("epsilon", o.epsilon, at_least(0), "added to what the weights of skills are divided by");
@@ -29,8 +27,7 @@ void describe(routing::SkillOptions& o, OptionSet& set) {
 void describe(SkillTraining& o, OptionSet& set) {
   set.group("skills")
       .number("selector_learning_rate", o.selector_learning_rate, above(0), "of the logits of skills")
-      .number("skill_learning_rate", o.skill_learning_rate, above(0),
-              "of the skills; --learning-rate says the same")
+      .number("skill_learning_rate", o.skill_learning_rate, above(0), "of the skills; --learning-rate says the same")
       .flag("relaxed_bernoulli", o.noise.relaxed_bernoulli, "logistic noise on the logits in training")
       .flag("straight_through", o.noise.straight_through, "skills on or off in training")
       .number("selector_dropout", o.noise.dropout, from_to_below(0, 1), "of the use of skills");
@@ -66,7 +63,8 @@ void describe(MethodOptions& o, OptionSet& set) {
                            join(adapter_kinds(), ", ") + "; several, parted by commas, make one adapter");
   describe(o.train.kind, set);
   set.group("tasks")
-      .number("task_temperature", o.task_temperature, at_least(1), "rows of a task ~ n^(1/T); 1: each row once an epoch")
+      .number("task_temperature", o.task_temperature, at_least(1),
+              "rows of a task ~ n^(1/T); 1: each row once an epoch")
       .flag("equal_tasks", o.equal_tasks, "tasks count alike, whatever their number of tokens")
       .flag("fold", o.fold, "also keep each task's composition as an expert NAME.TASK");
   describe(o.skills, set);

@@ -17,16 +17,16 @@ struct MethodOptions {
   std::vector<std::string> kinds{"lora"};  ///< names, which become train.kind.kinds
 
   // Where results go, and from what.
-  std::string library;             ///< the folder that gets experts and routers
-  std::string output;              ///< the folder that gets a model
-  std::string name;                ///< one result of this name for all tasks
-  std::string clusters;            ///< a clustered library: one expert per cluster of its experts' tasks
-  std::string init_from;           ///< a PEFT folder to go on from
-  std::string prompt_text;         ///< whose tokens' embeddings a prompt starts as
+  std::string library;                           ///< the folder that gets experts and routers
+  std::string output;                            ///< the folder that gets a model
+  std::string name;                              ///< one result of this name for all tasks
+  std::string clusters;                          ///< a clustered library: one expert per cluster of its experts' tasks
+  std::string init_from;                         ///< a PEFT folder to go on from
+  std::string prompt_text;                       ///< whose tokens' embeddings a prompt starts as
   std::int64_t limit = 0, validation_limit = 0;  ///< rows of each task; 0: all
-  bool together = false;           ///< all experts at once, each row under its own
-  bool replace = false;            ///< overwrite results of the same names
-  bool allow_other_base = false;   ///< add to a library over another base model
+  bool together = false;                         ///< all experts at once, each row under its own
+  bool replace = false;                          ///< overwrite results of the same names
+  bool allow_other_base = false;                 ///< add to a library over another base model
 
   // Several tasks that share what is trained.
   double task_temperature = 1.0;  ///< rows of a task ~ n^(1/T); 1: each row once an epoch

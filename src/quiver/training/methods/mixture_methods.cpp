@@ -175,23 +175,15 @@ void settle_adapters(MethodOptions& options, const OptionSet& given) { adapter::
 }  // namespace
 
 MethodEntry adamix_method() {
-  return {"adamix",
-          "AdaMix: copies of an adapter that become one",
-          adapters_read,
-          settle_adapters,
-          false,
-          false,
-          [] { return std::unique_ptr<Method>(std::make_unique<AdaMixMethod>()); }};
+  return {"adamix", "AdaMix: copies of an adapter that become one", adapters_read, settle_adapters, false, false, [] {
+            return std::unique_ptr<Method>(std::make_unique<AdaMixMethod>());
+          }};
 }
 
 MethodEntry moa_method() {
-  return {"moa",
-          "MoA: experts together with a router among them",
-          moa_reads,
-          settle_adapters,
-          true,
-          false,
-          [] { return std::unique_ptr<Method>(std::make_unique<MoaMethod>()); }};
+  return {"moa", "MoA: experts together with a router among them", moa_reads, settle_adapters, true, false, [] {
+            return std::unique_ptr<Method>(std::make_unique<MoaMethod>());
+          }};
 }
 
 MethodEntry fusion_method() {

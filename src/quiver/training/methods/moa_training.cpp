@@ -132,9 +132,9 @@ class Weights {
 
 }  // namespace
 
-Figures train_moa(const RoutedTraining& t, std::vector<adapter::Adapter>& experts,
-                       routing::Classifiers& classifiers, const MoaTraining& how, const std::vector<RoutedRow>& train,
-                       const std::vector<RoutedRow>& validation) {
+Figures train_moa(const RoutedTraining& t, std::vector<adapter::Adapter>& experts, routing::Classifiers& classifiers,
+                  const MoaTraining& how, const std::vector<RoutedRow>& train,
+                  const std::vector<RoutedRow>& validation) {
   QUIVER_CHECK(how.shape.places != MoaPlaces::once, unsupported, "moa", "places=once is fitted, not trained");
   QUIVER_CHECK(!train.empty() && !experts.empty() && how.eta >= 0, usage, "moa",
                "{} rows, {} experts and an eta of {}, expected at least 1, 1 and 0", train.size(), experts.size(),

@@ -23,6 +23,6 @@ struct MoaTraining {
 /// with options.recompute.
 Figures train_moa(const RoutedTraining& training, std::vector<adapter::Adapter>& experts,
                   routing::Classifiers& classifiers, const MoaTraining& how, const std::vector<RoutedRow>& train,
-                       const std::vector<RoutedRow>& validation);
+                  const std::vector<RoutedRow>& validation);
 
 }  // namespace quiver::training

@@ -11,8 +11,8 @@
 
 namespace quiver::training {
 
-/// Where a model trained from `inputs` goes: a run that was interrupted there goes on; a folder that holds anything else
-/// is refused without `replace`, the inputs' own always.
+/// Where a model trained from `inputs` goes: a run that was interrupted there goes on; a folder that holds anything
+/// else is refused without `replace`, the inputs' own always.
 OutputFolder model_output(const fs::path& output, bool replace, std::vector<fs::path> inputs);
 
 /// Weights, configuration, and the tokenizer's files of `tokenizer`; then OUTPUT/run/result.json with the run's key.

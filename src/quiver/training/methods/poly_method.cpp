@@ -71,8 +71,8 @@ class Poly : public LibraryMethod {
     if (o.task_temperature != 1.0) train = sampled(train, o.task_temperature, o.train.seed);
     if (o.equal_tasks) weigh_tasks_alike(train);
     Taught out;
-    out.figures = train_skills(training, set, o.skill_training, train,
-                               labelled_rows(assignment.tasks, data::Split::validation));
+    out.figures =
+        train_skills(training, set, o.skill_training, train, labelled_rows(assignment.tasks, data::Split::validation));
     out.router = routing::to_saved_router(set, assignment.name, nullptr);
     const auto experts = expert_names(inputs, assignment);
     for (std::size_t t = 0; t < experts.size(); ++t)
@@ -89,13 +89,8 @@ class Poly : public LibraryMethod {
 }  // namespace
 
 MethodEntry poly_method() {
-  return {"poly",
-          "skills that all tasks share (Poly, and MHR with --splits)",
-          reads,
-          settle,
-          true,
-          false,
-          [] { return std::unique_ptr<Method>(std::make_unique<Poly>()); }};
+  return {"poly", "skills that all tasks share (Poly, and MHR with --splits)",     reads, settle, true,
+          false,  [] { return std::unique_ptr<Method>(std::make_unique<Poly>()); }};
 }
 
 }  // namespace quiver::training

@@ -150,8 +150,9 @@ Pretrained pretrain(const PretrainOptions& o, Progress& progress) {
                            static_cast<double>(out.parameters) / 1e6, static_cast<double>(out.text_tokens) / 1e6,
                            static_cast<double>(o.train.max_steps * o.train.batch_rows * o.source_tokens) / 1e6,
                            o.train.max_steps));
-  out.figures = train_full(model, {o.train, "pretrain", &run, !o.plain_steps},
-                           [&](std::int64_t step) { return windows.of_step(step); }, windows.validation(), progress);
+  out.figures = train_full(
+      model, {o.train, "pretrain", &run, !o.plain_steps}, [&](std::int64_t step) { return windows.of_step(step); },
+      windows.validation(), progress);
   save_model(output, model, o.tokenizer, key, out.figures);
   run.saved();
   return out;

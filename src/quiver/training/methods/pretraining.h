@@ -14,9 +14,9 @@
 namespace quiver::training {
 
 struct PretrainOptions {
-  std::string shape;      ///< a config.json of T5's kind
-  std::string tokenizer;  ///< a folder with the tokenizer
-  std::string output;     ///< a folder for the model; a run that was interrupted goes on there
+  std::string shape;               ///< a config.json of T5's kind
+  std::string tokenizer;           ///< a folder with the tokenizer
+  std::string output;              ///< a folder for the model; a run that was interrupted goes on there
   std::vector<std::string> texts;  ///< files of plain text, paragraphs parted by blank lines
   std::int64_t source_tokens = 128, limit_bytes = 0, validation_rows = 64;
   data::SpanCorruption spans;

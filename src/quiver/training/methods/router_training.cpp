@@ -83,9 +83,8 @@ SavedRouter train_gates(const RoutedTraining& t, const std::shared_ptr<const ada
                                                         bank->size(), score);
     watched = std::make_shared<WatchedScores>(*scores, o, bank->size());
     router = std::make_unique<routing::TokenRouter>(bank, watched, o.mix);
-    return model::BindExperts([&](const model::PackedBatch& batch, const std::vector<std::size_t>&) {
-      return router->bind(batch);
-    });
+    return model::BindExperts(
+        [&](const model::PackedBatch& batch, const std::vector<std::size_t>&) { return router->bind(batch); });
   };
   method.extra_loss = [&](const at::Tensor&) { return watched->take(); };
   const auto figures = train_routed(t, groups, rows.train, rows.validation, method);

@@ -6,9 +6,9 @@
 
 #include "quiver/adapter/bank.h"
 #include "quiver/routing/learned/learned_gates.h"
+#include "quiver/routing/learned/weight_router.h"
 #include "quiver/routing/saved_router.h"
 #include "quiver/routing/token/token_router.h"
-#include "quiver/routing/learned/weight_router.h"
 #include "quiver/training/routed_training.h"
 
 namespace quiver::training {

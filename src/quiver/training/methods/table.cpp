@@ -17,10 +17,9 @@ bool has(const std::vector<std::string>& names, const std::string& name) {
 }  // namespace
 
 const std::vector<MethodEntry>& method_table() {
-  static const std::vector<MethodEntry> table{lora_method(),   poly_method(),          full_method(),
-                                              pemt_source_method(), pemt_method(),     attempt_method(),
-                                              mpt_method(),    adamix_method(),        moa_method(),
-                                              fusion_method()};
+  static const std::vector<MethodEntry> table{lora_method(), poly_method(),    full_method(), pemt_source_method(),
+                                              pemt_method(), attempt_method(), mpt_method(),  adamix_method(),
+                                              moa_method(),  fusion_method()};
   return table;
 }
 

@@ -16,11 +16,9 @@ namespace {
 
 /// What says where results go, which rows are read, or how much time and memory a run takes: no part of what decides a
 /// result of given rows.
-const std::set<std::string> kOfTheRun{"library",   "output",       "name",
-                                      "clusters",  "together",     "replace",
-                                      "limit",     "recompute",    "micro_tokens",
-                                      "init_from", "validation_limit", "checkpoint_seconds",
-                                      "allow_other_base"};
+const std::set<std::string> kOfTheRun{
+    "library",   "output",       "name",      "clusters",         "together",           "replace",         "limit",
+    "recompute", "micro_tokens", "init_from", "validation_limit", "checkpoint_seconds", "allow_other_base"};
 
 /// A value that is allowed and not the default.
 std::string another_value(const Option& option) {
@@ -87,7 +85,8 @@ TEST(MethodTable, EveryOptionHasAReader) {
       of_kind.kinds = {kind.name};
       for (const auto& name : options_read(of_kind)) {
         read.insert(name);
-        EXPECT_TRUE(set.find(name) != nullptr || name == "method") << entry.name << " reads what is not described: " << name;
+        EXPECT_TRUE(set.find(name) != nullptr || name == "method")
+            << entry.name << " reads what is not described: " << name;
       }
     }
   }
