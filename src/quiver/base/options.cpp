@@ -246,7 +246,7 @@ void OptionSet::assign(const std::string& name, const std::string& value, const 
 }
 
 void OptionSet::assign_all(const std::vector<std::pair<std::string, std::string>>& values, const std::string& where) {
-  for (const auto& [name, value] : values) assign(name, value, where + " " + name);
+  for (const auto& [name, value] : values) assign(name, value, fmt::format("{} {}", where, name));
 }
 
 std::vector<std::string> OptionSet::names() const {
