@@ -5,8 +5,9 @@
 usage: check_layers.py [--self-test] [--root FOLDER]
 
 The folders are the quiver_layer lines in src/quiver/CMakeLists.txt: each may include what its USES names, and no other;
-`cli` may include all. The lines must make a graph without a cycle. Each run first plants one violation of every rule in a small tree and expects it to be found; --self-test stops there. Prints
-`file:line: rule` for each finding and exits 1 if there is one.
+`cli` may include all. The lines must make a graph without a cycle. Each run first plants one violation of every rule in
+a small tree and expects it to be found; --self-test stops there. Prints `file:line: rule` for each finding and exits 1
+if there is one.
 """
 import argparse
 import re

@@ -99,12 +99,6 @@ ResultFiles adapter_files() {
           "signature.safetensors"};
 }
 
-ResultFiles adapter_folders() {
-  ResultFiles out;
-  for (const auto& file : adapter_files()) out.push_back("*/" + file);
-  return out;
-}
-
 ResultFiles model_files() {
   return {"config.json",
           "generation_config.json",

@@ -18,8 +18,6 @@ using ResultFiles = std::vector<std::string>;
 
 /// A PEFT adapter, with what is known of it as an expert.
 ResultFiles adapter_files();
-/// The same in folders of the experts' names.
-ResultFiles adapter_folders();
 /// A Hugging Face model with its tokenizer.
 ResultFiles model_files();
 

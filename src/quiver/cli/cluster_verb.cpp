@@ -136,9 +136,9 @@ void find_nearest(Options& o, const library::Library& library) {
       inputs.texts.resize(names.size());
       break;
     default:
-      for (const auto& name : all) {
-        adapters.push_back(library.load(name));
-        clustering::require_comparable(name, adapters.back());
+      for (auto& expert : library.load_experts(all)) {
+        clustering::require_comparable(expert.info.name, expert.adapter);
+        adapters.push_back(std::move(expert.adapter));
       }
       for (const auto& adapter : adapters) inputs.experts.push_back(&adapter);
       inputs.experts.pop_back();
@@ -169,7 +169,44 @@ auto over_experts(const Options& o, const library::Library& library, Work work) 
   }
 }
 
-void run(Options& o) {
+/// What the choices read of the options; each mode is named by the option that chooses it.
+void check_read(const Options& o, const CLI::App& app) {
+  std::vector<std::string> reads{"library", "json"};
+  std::string who = "cluster --method " + o.method + " --embedding " + o.embedding;
+  const auto read = [&](std::initializer_list<const char*> more) { reads.insert(reads.end(), more.begin(), more.end()); };
+  const auto described = [&](bool prototypes, bool text) {
+    if (prototypes) read({"model"});
+    if (text) read({"task", "format"});
+  };
+  if (!o.nearest.empty() || !o.nearest_text.empty()) {
+    const bool of_text = !o.nearest_text.empty();
+    who = of_text ? "--nearest-text" : "--nearest with --retriever " + o.retriever;
+    read({"nearest", "nearest-text", "experts", "top"});
+    if (!of_text) read({"retriever"});
+    described(!of_text && o.retriever == "prototypes", of_text || o.retriever == "text");
+    if (!of_text && o.retriever == "svd") read({"sparsity"});
+    if (!of_text && o.retriever == "random") read({"seed"});
+  } else if (o.incremental || !o.add.empty()) {
+    who = o.add.empty() ? "--incremental" : "--add";
+    read({"incremental", "add"});
+    described(true, true);  // as the last clustering was made
+  } else {
+    read({"clusters", "method", "embedding", "experts"});
+    if (o.clusters == "auto") read({"min-clusters", "max-clusters"});
+    if (o.method == "agglomerative") {
+      read({"linkage"});
+    } else {
+      read({"seed"});
+    }
+    described(o.embedding == "prototypes", o.embedding == "text");
+    if (o.embedding == "mttl") read({"sparsity"});
+  }
+  if (app.count("--format") > 0)
+    QUIVER_CHECK(!o.tasks.empty(), usage, "--format", "of the files of --task, which is not given");
+  refuse_unread(app, reads, who);
+}
+
+void run(Options& o, const CLI::App& app) {
   auto& k_means = o.mbc.k_means;
   o.mbc.choose_clusters = o.clusters == "auto";
   if (!o.mbc.choose_clusters) {
@@ -181,6 +218,9 @@ void run(Options& o) {
   o.mbc.embedding.kind = clustering::embedding_of_name(o.embedding);
   o.mbc.method = clustering::method_of_name(o.method);
   o.mbc.linkage = clustering::linkage_of_name(o.linkage);
+  clustering::retriever_of_name(o.retriever);
+  QUIVER_CHECK(o.retrieval.top_k >= 0, usage, "--top", "{}, expected 0 (all) or more", o.retrieval.top_k);
+  check_read(o, app);
   o.retrieval.seed = k_means.seed;
   o.retrieval.sparsity = o.mbc.embedding.sparsity;
   workspace::refuse_twice(o.experts, "--experts");
@@ -234,7 +274,7 @@ std::function<void()> declare_cluster(CLI::App& app) {
   app.add_option("--top", o->retrieval.top_k, "how many of them; 0: all")->capture_default_str();
   app.add_flag("--json", o->json,
                "one object {clusters, method, embedding, silhouettes}, with added; or {query, nearest}");
-  return [o] { run(*o); };
+  return [o, &app] { run(*o, app); };
 }
 
 }  // namespace quiver::cli

@@ -3,9 +3,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+
+#include "quiver/base/error.h"
 
 namespace quiver::cli {
 
@@ -44,6 +47,15 @@ void declare(CLI::App& app, TaskOptions& options) {
 void declare(CLI::App& app, JoinChoice& options, OptionSet& set) {
   workspace::describe(options, set);
   declare(app, set);
+}
+
+void refuse_unread(const CLI::App& app, const std::vector<std::string>& read, const std::string& who) {
+  for (const auto* option : app.get_options()) {
+    if (option->count() == 0 || option->get_lnames().empty()) continue;
+    const auto& name = option->get_lnames()[0];
+    if (name == "config" || std::find(read.begin(), read.end(), name) != read.end()) continue;
+    fail(ErrorCode::usage, "--" + name, "{} does not read it", who);
+  }
 }
 
 std::string json_line(const nlohmann::json& object) {

@@ -29,6 +29,10 @@ void declare(CLI::App& app, TaskOptions& options);
 /// How texts become rows; `set` describes the options and must outlive the application's run.
 void declare(CLI::App& app, JoinChoice& options, OptionSet& set);
 
+/// Throws Error{usage} naming the first option given, by the command line or a --config file, that is not among `read`
+/// (long names without dashes): `who` does not read it.
+void refuse_unread(const CLI::App& app, const std::vector<std::string>& read, const std::string& who);
+
 /// A JSON object as a line.
 std::string json_line(const nlohmann::json& object);
 /// One on standard output.

@@ -27,16 +27,26 @@ void write_adapter(const fs::path& folder, const library::Library& library, cons
 /// Path of the expert in the export, relative to its folder.
 std::string write_one(const fs::path& folder, const library::Library& library, const std::string& name,
                       CollectionFormat format) {
-  if (format == CollectionFormat::mttl)
-    return library::write_mttl_expert(folder, library.info(name), library.load(name), library.base_model()) + ".ckpt";
+  if (format == CollectionFormat::mttl) {
+    const auto [info, adapter] = library.load_expert(name);
+    return library::write_mttl_expert(folder, info, adapter, library.base_model()) + ".ckpt";
+  }
   write_adapter(folder / name, library, name);
   return name;
 }
 
-/// Of MTTL's files, and of an adapter of its own folder each.
-ResultFiles files_of(CollectionFormat format, bool alone) {
-  if (format == CollectionFormat::mttl) return {"*.ckpt", "*.meta"};
-  return alone ? adapter_files() : adapter_folders();
+/// What the export consists of: files of these experts and of no others.
+ResultFiles files_of(const std::vector<std::string>& names, CollectionFormat format, bool alone) {
+  if (alone) return adapter_files();
+  ResultFiles out;
+  for (const auto& name : names) {
+    if (format == CollectionFormat::mttl) {
+      for (const auto* ending : {".ckpt", ".meta"}) out.push_back(library::mttl_name(name) + ending);
+    } else {
+      for (const auto& file : adapter_files()) out.push_back(name + "/" + file);
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -49,7 +59,7 @@ void export_experts(const LibraryOptions& o) {
   QUIVER_CHECK(!o.output.empty(), usage, "library export", "give --output DIR");
   const bool alone = o.arguments.size() == 1 && names.size() == 1 && format != CollectionFormat::mttl;
   const OutputFolder output{
-      .path = o.output, .replace = o.replace, .files = files_of(format, alone), .inputs = {o.library}};
+      .path = o.output, .replace = o.replace, .files = files_of(names, format, alone), .inputs = {o.library}};
   std::vector<std::string> paths;
   write_output(output, [&](const fs::path& folder) {
     if (alone) return write_adapter(folder, library, names[0]);

@@ -47,8 +47,7 @@ void list(const LibraryOptions& o) {
 }
 
 void show_one(const LibraryOptions& o, const library::Library& library, const std::string& name) {
-  const auto info = library.info(name);
-  const auto adapter = library.load(name);
+  const auto [info, adapter] = library.load_expert(name);
   json out = summary(library, info);
   out["base_fingerprint"] = info.base_fingerprint;
   out["training"] = info.training;
@@ -87,6 +86,8 @@ void restore(const LibraryOptions& o) {
 }
 
 void verify(const LibraryOptions& o) {
+  QUIVER_CHECK(o.arguments.empty(), usage, "library verify", "'{}', but it checks all experts and takes no names",
+               o.arguments[0]);
   const auto library = library::Library::open(o.library);
   const auto problems = library.verify();
   say_strays(library);
@@ -102,7 +103,7 @@ void verify(const LibraryOptions& o) {
 /// What is known of experts, said anew.
 void set(const LibraryOptions& o) {
   const auto library = library::Library::open(o.library);
-  QUIVER_CHECK(!o.arguments.empty() && !o.tasks.empty(), usage, "library set",
+  QUIVER_CHECK((!o.arguments.empty() || !o.experts.empty()) && !o.tasks.empty(), usage, "library set",
                "give the names of experts and --tasks, what they were trained for");
   for (const auto& name : chosen_experts(library, o)) {
     library.set_tasks(name, o.tasks);
@@ -111,27 +112,44 @@ void set(const LibraryOptions& o) {
   }
 }
 
-void check_given(const LibraryOptions& o) {
-  QUIVER_CHECK(o.tasks.empty() || o.action == "add" || o.action == "set", usage, "--tasks",
-               "library {} does not read it; add and set do", o.action);
+void check_tasks(const LibraryOptions& o) {
   QUIVER_CHECK(std::none_of(o.tasks.begin(), o.tasks.end(), [](const auto& task) { return task.empty(); }), usage,
                "--tasks", "an empty name among them");
   workspace::refuse_twice(o.tasks, "--tasks");
 }
 
-void run(const LibraryOptions& o) {
-  check_given(o);
-  struct Action {
-    const char* name;
-    void (*run)(const LibraryOptions&);
-  };
-  static constexpr Action kActions[] = {
-      {"list", list},     {"show", show},       {"add", add_experts}, {"set", set},          {"export", export_experts},
-      {"remove", remove}, {"restore", restore}, {"verify", verify},   {"diff", diff_experts}};
+struct Action {
+  const char* name;
+  void (*run)(const LibraryOptions&);
+  std::vector<std::string> reads;  ///< options beside --library and --json
+};
+
+const std::vector<Action>& actions() {
+  static const std::vector<Action> table{
+      {"list", list, {"experts", "exclude"}},
+      {"show", show, {"experts", "exclude"}},
+      {"add",
+       add_experts,
+       {"model", "dtype", "device", "threads", "name", "tasks", "format", "alpha", "replace", "allow-other-base"}},
+      {"set", set, {"tasks", "experts", "exclude"}},
+      {"export", export_experts, {"experts", "exclude", "format", "output", "replace"}},
+      {"remove", remove, {"experts", "exclude"}},
+      {"restore", restore, {}},
+      {"verify", verify, {}},
+      {"diff", diff_experts, {}}};
+  return table;
+}
+
+void run(const LibraryOptions& o, const CLI::App& app) {
   std::vector<std::string> names;
-  for (const auto& action : kActions) {
-    if (o.action == action.name) return action.run(o);
+  for (const auto& action : actions()) {
     names.push_back(action.name);
+    if (o.action != action.name) continue;
+    auto reads = action.reads;
+    reads.insert(reads.end(), {"library", "json"});
+    refuse_unread(app, reads, "library " + o.action);
+    check_tasks(o);
+    return action.run(o);
   }
   fail(ErrorCode::usage, "library", "no action '{}'{}", o.action, suggestion(o.action, names));
 }
@@ -191,14 +209,13 @@ std::function<void()> declare_library(CLI::App& app) {
   auto o = std::make_shared<LibraryOptions>();
   app.add_option("action", o->action,
                  "list, show NAME..., add DIR, set NAME..., export [NAME...], remove NAME..., restore NAME..., verify, "
-                 "diff NAME "
-                 "NAME")
+                 "diff NAME NAME")
       ->required();
   app.add_option("arguments", o->arguments, "what the action is about");
   declare(app, o->model);
   app.add_option("--library", o->library, "the folder of a library")->required();
-  app.add_option("--experts", o->experts, "list, show, export, remove: only these")->delimiter(',');
-  app.add_option("--exclude", o->exclude, "list, show, export, remove: all but these")->delimiter(',');
+  app.add_option("--experts", o->experts, "list, show, set, export, remove: only these")->delimiter(',');
+  app.add_option("--exclude", o->exclude, "list, show, set, export, remove: all but these")->delimiter(',');
   app.add_option("--name", o->name, "add: the expert's name; default: the folder's");
   app.add_option("--tasks", o->tasks, "add, set: what the expert was trained for, by the names of task files")
       ->delimiter(',');
@@ -213,7 +230,7 @@ std::function<void()> declare_library(CLI::App& app) {
                "there stay");
   app.add_flag("--allow-other-base", o->allow_other_base, "add: to a library over another base model");
   app.add_flag("--json", o->json, "an object per result");
-  return [o] { run(*o); };
+  return [o, &app] { run(*o, app); };
 }
 
 }  // namespace quiver::cli

@@ -63,6 +63,7 @@ int run(int argc, char** argv) {
     CLI::App app(verb.summary, "quiver " + name);
     app.footer(std::string("Examples:\n") + verb.examples);
     app.set_config("--config", "", "a TOML file of options, by their long names");
+    app.allow_config_extras(CLI::config_extras_mode::error);
     const auto action = verb.declare(app);
     try {
       app.parse(argc - 1, argv + 1);

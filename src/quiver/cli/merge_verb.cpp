@@ -36,22 +36,14 @@ void list_methods(const Options& o) {
   if (!o.json) std::printf("%s", evaluation::render_table(table, {colour_wanted(), 4, 120}).c_str());
 }
 
-std::vector<std::pair<std::string, std::string>> key_values(const std::vector<std::string>& settings) {
-  std::vector<std::pair<std::string, std::string>> out;
-  for (const auto& setting : settings) {
-    const auto at = setting.find('=');
-    QUIVER_CHECK(at != std::string::npos && at > 0, usage, "--set", "'{}', expected KEY=VALUE", setting);
-    out.emplace_back(setting.substr(0, at), setting.substr(at + 1));
-  }
-  return out;
-}
-
 void check(const Options& o) {
   QUIVER_CHECK(!o.library.empty() && !o.method.empty(), usage, "merge", "give --library DIR and --method NAME");
   QUIVER_CHECK(!o.output.empty() || !o.name.empty(), usage, "merge", "give --output DIR, or --name to save an expert");
   QUIVER_CHECK(!o.into_base || (!o.model.empty() && !o.output.empty()), usage, "--into-base",
                "give --model DIR, a Hugging Face folder, and --output DIR");
   QUIVER_CHECK(o.into_base || o.model.empty(), usage, "--model", "only --into-base reads a model");
+  QUIVER_CHECK(o.into_base || !o.allow_other_base, usage, "--allow-other-base", "only --into-base has a model");
+  workspace::refuse_twice(o.experts, "--experts");
 }
 
 /// Before anything is computed.
@@ -106,7 +98,7 @@ void run(const Options& o) {
   if (o.list) return list_methods(o);
   check(o);
   const auto begin = std::chrono::steady_clock::now();
-  const auto options = merging::merge_options(o.method, key_values(o.settings));
+  const auto options = merging::merge_options(o.method, key_values(o.settings, "--set"));
   const auto library = library::Library::open(o.library);
   check_name(o, library);
   const auto base = o.into_base ? base_folder(o, library) : fs::path();
@@ -151,7 +143,10 @@ std::function<void()> declare_merge(CLI::App& app) {
   app.add_flag("--allow-other-base", o->allow_other_base, "fold into a model that the experts were not trained on");
   app.add_flag("--list", o->list, "show the methods");
   app.add_flag("--json", o->json, "one object {method, experts, output, parameters, seconds}");
-  return [o] { run(*o); };
+  return [o, &app] {
+    if (o->list) refuse_unread(app, {"list", "json"}, "merge --list");
+    run(*o);
+  };
 }
 
 }  // namespace quiver::cli

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <tuple>
@@ -32,7 +33,9 @@ fs::path manifest_path(const fs::path& folder) { return folder / "library.json";
 class OpenFolder {
  public:
   explicit OpenFolder(const fs::path& folder)
-      : folder_(folder), file_(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+      : folder_(folder),
+        file_(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+        missing_(file_ < 0 && errno == ENOENT) {}
   ~OpenFolder() {
     if (file_ >= 0) ::close(file_);
   }
@@ -46,7 +49,7 @@ class OpenFolder {
     struct stat now {
     }, then{};
     const bool there = stat(folder_.c_str(), &now) == 0;
-    if (file_ < 0) return !there;
+    if (file_ < 0) return !(missing_ && there);  // what is no folder, or cannot be opened, stays so
     return there && fstat(file_, &then) == 0 && now.st_ino == then.st_ino && now.st_dev == then.st_dev;
   }
   /// A message with the folder's name for that of the open one.
@@ -58,6 +61,7 @@ class OpenFolder {
  private:
   fs::path folder_;
   int file_;
+  bool missing_;
 };
 
 /// What read(place of the files) returns. Where it failed and the folder has been replaced meanwhile, it reads the new
@@ -278,7 +282,8 @@ void Library::set_tasks(const std::string& name, const std::vector<std::string>&
 void Library::check_writable() const {
   const auto lock = folder_ / ".lock";
   errno = 0;
-  const bool writable = may_write(folder_) && (!fs::exists(lock) || may_write(lock));
+  const bool writable =
+      may_write(folder_) && may_write(nearest_folder(folder_ / "experts")) && (!fs::exists(lock) || may_write(lock));
   QUIVER_CHECK(writable, io, folder_.string(), "cannot be written: {}", std::strerror(errno));
 }
 

@@ -26,8 +26,10 @@ std::vector<std::string> mttl_expert_names(const fs::path& folder);
 /// Error{usage} that asks for --alpha, and Error{not_found|format|mismatch|unsupported}.
 ImportedExpert read_mttl_expert(const fs::path& folder, const std::string& name, std::optional<double> alpha);
 
-/// Writes NAME.ckpt and NAME.meta; NAME is the expert's with `_` for the dots that MTTL does not allow, and is
-/// returned. MTTL has one rank and one alpha: where sites differ, factors are padded with zeros to the largest rank
+/// An expert's name with `_` for the dots that MTTL does not allow.
+std::string mttl_name(std::string name);
+
+/// Writes NAME.ckpt and NAME.meta; NAME, which is returned, is mttl_name of the expert's. MTTL has one rank and one alpha: where sites differ, factors are padded with zeros to the largest rank
 /// and what the scale lacks goes into lora_b, which leaves s B A as it is. `base_model` is what MTTL would load.
 std::string write_mttl_expert(const fs::path& folder, const ExpertInfo& info, const adapter::Adapter& adapter,
                               const std::string& base_model);

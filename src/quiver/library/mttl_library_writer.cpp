@@ -110,6 +110,11 @@ json training_of(const ExpertInfo& info, const std::string& base_model) {
 
 }  // namespace
 
+std::string mttl_name(std::string name) {
+  std::replace(name.begin(), name.end(), '.', '_');
+  return name;
+}
+
 std::string write_mttl_expert(const fs::path& folder, const ExpertInfo& info, const adapter::Adapter& adapter,
                               const std::string& base_model) {
   adapter::require(info.name, adapter,
@@ -118,8 +123,7 @@ std::string write_mttl_expert(const fs::path& folder, const ExpertInfo& info, co
                     false,
                     "MTTL keeps low-rank factors; export it with --format peft"});
   QUIVER_CHECK(!adapter.sites.empty(), unsupported, "--format mttl", "expert '{}' touches no site", info.name);
-  auto name = info.name;
-  std::replace(name.begin(), name.end(), '.', '_');
+  const auto name = mttl_name(info.name);
   QUIVER_CHECK(!fs::exists(folder / (name + ".meta")), usage, "expert " + info.name,
                "two experts would be '{}' in MTTL, which allows no dots in names", name);
   const auto rank = largest_rank(adapter);

@@ -138,7 +138,8 @@ Cell cluster_cell(const Construction& c, const BuiltLibrary& experts) {
   if (c.method != "mbc") add(cell.command, {"--method", c.method});
   add(cell.command, {"--clusters", std::to_string(c.clusters)});
   add(cell.command, arguments_of(c.cluster));
-  add(cell.command, {"--seed", std::to_string(experts.seed)});
+  // Linkage draws nothing.
+  if (c.method != "agglomerative") add(cell.command, {"--seed", std::to_string(experts.seed)});
   return cell;
 }
 

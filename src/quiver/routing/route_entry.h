@@ -39,9 +39,28 @@ std::vector<RouteEntry> learned_routes();   ///< moa, pemt, attempt, fusion, lea
 /// Of a route without options.
 struct NoOptions {};
 inline void describe(NoOptions&, OptionSet&) {}
-/// Throws Error{usage} where options were given that do not go together.
+/// Options as a spec gives them, and as they are shown. `describe(Options&, OptionSet&)` says what they are.
 template <typename Options>
-using Together = void (*)(const Options&, const OptionSet& given, const RouteSpec&);
+struct SpecOptions {
+  Options defaults = {};
+  /// Throws Error{usage} where options were given that do not go together; may be null.
+  void (*together)(const Options&, const OptionSet& given, const RouteSpec&) = nullptr;
+
+  Options read(const RouteSpec& spec) const {
+    auto options = defaults;
+    OptionSet set;
+    describe(options, set);
+    spec.read(set);
+    if (together) together(options, set, spec);
+    return options;
+  }
+  void show(const std::function<void(const OptionSet&)>& visit) const {
+    auto options = defaults;
+    OptionSet set;
+    describe(options, set);
+    visit(set);
+  }
+};
 
 /// Throws Error{usage} where the argument is missing, or there is one and the route takes none.
 void check_argument(const RouteSpec& spec, const std::string& argument);
@@ -50,23 +69,14 @@ void check_argument(const RouteSpec& spec, const std::string& argument);
 template <typename Options>
 RouteEntry route(std::string name, std::string argument, std::string summary, Options defaults,
                  std::unique_ptr<Router> (*make)(const Options&, const RouteSpec&, const RouterInputs&),
-                 Together<Options> together = nullptr) {
-  const auto read = [argument, defaults, together](const RouteSpec& spec) {
+                 decltype(SpecOptions<Options>::together) together = nullptr) {
+  const SpecOptions<Options> options{std::move(defaults), together};
+  const auto read = [argument, options](const RouteSpec& spec) {
     check_argument(spec, argument);
-    auto options = defaults;
-    OptionSet set;
-    describe(options, set);
-    spec.read(set);
-    if (together) together(options, set, spec);
-    return options;
+    return options.read(spec);
   };
   RouteEntry entry{std::move(name), std::move(argument), std::move(summary), nullptr, nullptr, nullptr};
-  entry.describe = [defaults](const auto& show) {
-    auto options = defaults;
-    OptionSet set;
-    describe(options, set);
-    show(set);
-  };
+  entry.describe = [options](const auto& visit) { options.show(visit); };
   entry.check = [read](const RouteSpec& spec) { read(spec); };
   entry.make = [read, make](const RouteSpec& spec, const RouterInputs& inputs) {
     return make(read(spec), spec, inputs);

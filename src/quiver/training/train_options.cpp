@@ -26,17 +26,21 @@ const char* name_of(Schedule schedule) {
 
 }  // namespace
 
+void describe_rate(TrainOptions& o, OptionSet& set, const std::string& help) {
+  set.number("learning_rate", o.learning_rate, above(0), help)
+      .number("warmup", o.warmup, between(0, 1), "share of the steps in which the rate grows")
+      .choice("schedule", o.schedule,
+              {{"constant", Schedule::constant}, {"linear", Schedule::linear}, {"cosine", Schedule::cosine}},
+              "of the rate after warm-up");
+}
+
 void describe(TrainOptions& o, OptionSet& set) {
   set.group("optimisation")
       .integer("epochs", o.epochs, at_least(1), "passes over the rows")
       .integer("max_steps", o.max_steps, at_least(0), "stop after so many steps, if the epochs are not over; 0: never")
-      .integer("batch", o.batch_rows, at_least(1), "rows per step, of each expert")
-      .number("learning_rate", o.learning_rate, above(0), "after warm-up")
-      .number("warmup", o.warmup, between(0, 1), "share of the steps in which the rate grows")
-      .choice("schedule", o.schedule,
-              {{"constant", Schedule::constant}, {"linear", Schedule::linear}, {"cosine", Schedule::cosine}},
-              "of the rate after warm-up")
-      .number("weight_decay", o.weight_decay, at_least(0), "of AdamW; norms, biases and scales are spared")
+      .integer("batch", o.batch_rows, at_least(1), "rows per step, of each expert");
+  describe_rate(o, set, "after warm-up");
+  set.number("weight_decay", o.weight_decay, at_least(0), "of AdamW; norms, biases and scales are spared")
       .number("clip", o.clip, at_least(0), "largest gradient norm; 0: off")
       .integer("seed", o.seed, at_least(0), "of weights, order and dropout")
       .integer("validate_every", o.validate_every, at_least(0), "steps; 0: once an epoch")

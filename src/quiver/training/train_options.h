@@ -47,6 +47,8 @@ struct TrainOptions {
 /// epochs, max_steps, batch, learning_rate, warmup, schedule, weight_decay, clip, seed, validate_every, patience,
 /// recompute, micro_tokens, checkpoint_seconds, no_shuffle. lora, kind and join are described by their own.
 void describe(TrainOptions& options, OptionSet& set);
+/// learning_rate, warmup and schedule alone; help: of learning_rate.
+void describe_rate(TrainOptions& options, OptionSet& set, const std::string& help);
 
 /// Throws Error{usage} naming the option of the description that is out of range.
 void check(const TrainOptions& options);

@@ -8,6 +8,7 @@
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/library/collection.h"
 #include "quiver/routing/request/signature.h"
 #include "quiver/routing/router_table.h"
 
@@ -58,26 +59,19 @@ NamedFolder named_folder(const std::string& given) {
   return {path.has_filename() ? path.filename().string() : "adapter", given};
 }
 
-/// Of an adapter that comes from a library, with its expert.json beside it.
-nlohmann::json training_in(const fs::path& folder) {
-  const auto file = folder / "expert.json";
-  if (!fs::exists(file)) return nullptr;
-  const auto info = nlohmann::json::parse(read_file(file), nullptr, false);
-  return info.is_object() ? info.value("training", nlohmann::json()) : nlohmann::json();
-}
-
 void load_adapter(const std::string& given, ExpertSet& set) {
   const auto [name, folder] = named_folder(given);
   const auto& known = set.names();
   QUIVER_CHECK(std::find(known.begin(), known.end(), name) == known.end(), usage, "--adapter " + given,
                "there is an expert '{}' already; give this one another name: --adapter NAME={}", name, folder.string());
-  const auto adapter = adapter::read_peft(folder);
-  const auto bad = adapter::not_finite(adapter);
+  // With what an expert.json beside it says, as the experts of a library.
+  const auto found = library::read_found_expert({name, folder}, {});
+  const auto bad = adapter::not_finite(found.adapter);
   QUIVER_CHECK(bad.empty(), format, "--adapter " + given,
                "{} holds NaN or infinity, so that no result of it is a number", bad);
-  set.bank->add(name, adapter);
-  set.inputs.expert_tasks.push_back({name});
-  set.training.push_back(training_in(folder));
+  set.bank->add(name, found.adapter);
+  set.inputs.expert_tasks.push_back(tasks_of(found.info));
+  set.training.push_back(found.info.training);
 }
 
 }  // namespace

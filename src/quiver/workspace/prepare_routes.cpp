@@ -10,6 +10,7 @@
 #include "quiver/routing/request/saved_moa.h"
 #include "quiver/routing/request/signature.h"
 #include "quiver/routing/request/text_router.h"
+#include "quiver/routing/route_entry.h"
 #include "quiver/routing/router_table.h"
 #include "quiver/routing/token/expert_rows.h"
 #include "quiver/training/methods/expert_rows_training.h"
@@ -36,8 +37,11 @@ std::vector<const data::Task*> given_tasks(const PrepareData& d, std::size_t exp
 /// None at all is an error, some missing is not.
 std::vector<const data::Task*> tasks_of(const PrepareData& d, std::size_t expert, const std::string& route) {
   auto out = given_tasks(d, expert);
-  QUIVER_CHECK(!out.empty(), usage, "--route " + route, "--task gives none of the tasks of expert '{}' ({})",
-               d.experts.names()[expert], join(d.experts.inputs.expert_tasks[expert], ", "));
+  const auto& name = d.experts.names()[expert];
+  QUIVER_CHECK(!out.empty(), usage, "--route " + route,
+               "--task gives none of the tasks of expert '{}' ({}); give it, or where the route takes examples, "
+               "--examples {}=FILE",
+               name, join(d.experts.inputs.expert_tasks[expert], ", "), name);
   return out;
 }
 
@@ -263,23 +267,14 @@ struct Preparation {
 template <typename Settings>
 Preparation preparation(std::string route, std::vector<std::string> reads, Settings defaults,
                         json (*prepare)(const Settings&, const RouteSpec&, const PrepareData&),
-                        void (*check)(const Settings&, const OptionSet&, const RouteSpec&) = nullptr) {
-  const auto read = [defaults, check](const RouteSpec& spec) {
+                        decltype(routing::SpecOptions<Settings>::together) together = nullptr) {
+  const routing::SpecOptions<Settings> settings{std::move(defaults), together};
+  const auto read = [settings](const RouteSpec& spec) {
     QUIVER_CHECK(spec.argument.empty(), usage, spec.where(), "'{}', expected key=value", spec.argument);
-    auto settings = defaults;
-    OptionSet set;
-    describe(settings, set);
-    spec.read(set);
-    if (check) check(settings, set, spec);
-    return settings;
+    return settings.read(spec);
   };
   Preparation out{std::move(route), std::move(reads), nullptr, nullptr, nullptr};
-  out.describe = [defaults](const auto& show) {
-    auto settings = defaults;
-    OptionSet set;
-    describe(settings, set);
-    show(set);
-  };
+  out.describe = [settings](const auto& visit) { settings.show(visit); };
   out.check = [read](const RouteSpec& spec) { read(spec); };
   out.prepare = [read, prepare](const RouteSpec& spec, const PrepareData& d) { return prepare(read(spec), spec, d); };
   return out;

@@ -258,13 +258,9 @@ void describe(AdaptOptions& o, OptionSet& set) {
   auto& t = o.train;
   set.group("learning")
       .integer("steps", t.max_steps, at_least(1), "of what is tuned")
-      .integer("batch", t.batch_rows, at_least(1), "examples per step")
-      .number("learning_rate", t.learning_rate, above(0), "of LoRA factors, after warm-up")
-      .number("warmup", t.warmup, between(0, 1), "share of the steps in which the rate grows")
-      .choice("schedule", t.schedule,
-              {{"constant", Schedule::constant}, {"linear", Schedule::linear}, {"cosine", Schedule::cosine}},
-              "of the rate after warm-up")
-      .integer("rank", t.lora.rank, between(1, 4096), "of fresh and merged adapters")
+      .integer("batch", t.batch_rows, at_least(1), "examples per step");
+  describe_rate(t, set, "of LoRA factors, after warm-up");
+  set.integer("rank", t.lora.rank, between(1, 4096), "of fresh and merged adapters")
       .number("alpha", t.lora.alpha, above(0), "scale = alpha / rank")
       .shown_default("2 * rank")
       .number("dropout", t.lora.dropout, from_to_below(0, 1), "of the input of A")

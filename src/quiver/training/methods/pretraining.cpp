@@ -107,17 +107,12 @@ void describe(PretrainOptions& o, OptionSet& set) {
       .number("mean_span", o.spans.mean_span, at_least(1), "tokens taken out together")
       .integer("limit_bytes", o.limit_bytes, at_least(0), "of each text; 0: all")
       .integer("validation_rows", o.validation_rows, at_least(0), "texts at the end that are not trained on");
-  set.group("optimisation")
-      .integer("max_steps", t.max_steps, at_least(1), "optimiser steps")
+  set.group("optimisation");
+  describe_rate(t, set, "after warm-up; of relative steps, the share that a tensor changes");
+  set.integer("max_steps", t.max_steps, at_least(1), "optimiser steps")
       .integer("batch", t.batch_rows, at_least(1), "texts per step")
-      .number("learning_rate", t.learning_rate, above(0),
-              "after warm-up; of relative steps, the share that a tensor changes")
       .flag("plain_steps", o.plain_steps,
             "AdamW's own steps; by default they are in proportion to each tensor's root mean square, as Adafactor's")
-      .number("warmup", t.warmup, between(0, 1), "share of the steps in which the rate grows")
-      .choice("schedule", t.schedule,
-              {{"constant", Schedule::constant}, {"linear", Schedule::linear}, {"cosine", Schedule::cosine}},
-              "of the rate after warm-up")
       .number("weight_decay", t.weight_decay, at_least(0), "of AdamW; norms and biases are spared")
       .number("clip", t.clip, at_least(0), "largest gradient norm; 0: off")
       .integer("seed", t.seed, at_least(0), "of weights, windows and spans")
