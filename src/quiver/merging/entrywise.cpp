@@ -138,9 +138,7 @@ adapter::Adapter ties(const MergeInput& input, const MergeOptions& o, Combine co
 
 adapter::Adapter merge_entries(const MergeInput& input, const MergeOptions& options, const EntryRule& rule) {
   const bool products = rule.combine == Combine::products;
-  QUIVER_CHECK(!products || options.convention != Convention::mttl, usage, "merge",
-               "convention=mttl is a rule for factors, not for products; take ties, or another convention");
-  return merge_sites(input, [&](const std::string& site, const Terms& terms) {
+  return merge_sites(input, options.rank, [&](const std::string& site, const Terms& terms) {
     auto merged = products ? merge_products(site, terms, options, rule) : merge_factors(site, terms, options, rule);
     merged.scale *= options.lambda;
     return merged;

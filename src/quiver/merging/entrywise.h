@@ -34,7 +34,6 @@ struct EntryRule {
   MergeOptions::Combine combine = MergeOptions::Combine::factors;
 };
 
-/// Throws Error{usage} for convention = mttl with combine = products: MTTL's rule is one of factors.
 adapter::Adapter merge_entries(const MergeInput& input, const MergeOptions& options, const EntryRule& rule);
 
 adapter::Adapter merge_ties(const MergeInput& input, const MergeOptions& options);

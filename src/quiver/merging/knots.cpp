@@ -76,7 +76,7 @@ void thin_out(std::vector<Aligned>& sites, std::size_t experts, double density) 
 
 adapter::Adapter merge_knots(const MergeInput& input, const MergeOptions& o) {
   if (*o.density >= 1)
-    return merge_sites(input, [&o](const std::string&, const Terms& terms) { return elect(align(terms), o); });
+    return merge_sites(input, 0, [&o](const std::string&, const Terms& terms) { return elect(align(terms), o); });
   std::vector<Aligned> sites(site_names(input).size());
   for_each_site(input, [&](std::size_t i, const std::string&, const Terms& terms) { sites[i] = align(terms); });
   thin_out(sites, input.experts.size(), *o.density);

@@ -106,9 +106,11 @@ const Entry& entry_of(const std::string& method) {
   fail(ErrorCode::usage, "merge", "no method '{}'{}", method, suggestion(method, names));
 }
 
-std::vector<double> weights_of(const MergeInput& input, const MethodHelp& help) {
+std::vector<double> weights_of(const MergeInput& input, const MethodHelp& help, const MergeOptions& options) {
   const auto n = input.experts.size();
   const auto where = "merge " + help.name;
+  QUIVER_CHECK(input.weights.empty() || help.weights == "none" || !options.t, usage, where,
+               "weights and t={} both say how much of each expert there is, expected one of the two", *options.t);
   if (input.weights.empty()) {
     std::vector<double> weights(n, help.weights == "1/N" ? 1.0 / static_cast<double>(n) : 1.0);
     for (std::size_t e = 1; e < n && help.name == "subtract"; ++e) weights[e] = 1.0 / static_cast<double>(n - 1);
@@ -122,6 +124,19 @@ std::vector<double> weights_of(const MergeInput& input, const MethodHelp& help) 
   return input.weights;
 }
 
+/// Options that say different things of one merge.
+void check_agree(const std::string& method, const MergeOptions& options, const std::string& where) {
+  const bool products = options.combine == MergeOptions::Combine::products || method.ends_with("-svd");
+  QUIVER_CHECK(!products || options.convention != MergeOptions::Convention::mttl, usage, where,
+               "convention=mttl is a rule for factors, not for products; take combine=factors, or another convention");
+}
+
+/// True where a method has nothing to do: one expert, and nothing that is asked of it.
+bool as_it_is(const MergeInput& weighted, const MergeOptions& options) {
+  return weighted.experts.size() == 1 && weighted.weights[0] == 1.0 && options.lambda == 1.0 && options.rank == 0 &&
+         !options.density && !options.t;
+}
+
 }  // namespace
 
 adapter::Adapter merge(const std::string& method, const MergeInput& input, const MergeOptions& options) {
@@ -129,9 +144,9 @@ adapter::Adapter merge(const std::string& method, const MergeInput& input, const
   const auto where = "merge " + method;
   QUIVER_CHECK(!input.experts.empty(), usage, where, "no experts to merge");
   check_ranges(options, where);
-  const MergeInput weighted{input.experts, weights_of(input, entry.help), input.progress, input.names};
-  if (input.experts.size() == 1 && weighted.weights[0] == 1.0 && options.lambda == 1.0 && options.rank == 0)
-    return *input.experts[0];
+  check_agree(method, options, where);
+  const MergeInput weighted{input.experts, weights_of(input, entry.help, options), input.progress, input.names};
+  if (as_it_is(weighted, options)) return *input.experts[0];
   for (std::size_t e = 0; e < input.experts.size(); ++e)
     adapter::require(e < input.names.size() ? input.names[e] : fmt::format("{}", e), *input.experts[e],
                      {where, {adapter::Trait::low_rank}});

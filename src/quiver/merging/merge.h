@@ -8,7 +8,8 @@
 // 0.
 //
 // The result has float32 factors and scale 1 at every site (alpha = rank; ranks may differ between sites). Sums are
-// formed in float64. One expert of weight 1 is returned as it is, unless `rank` or `lambda` ask for something else.
+// formed in float64. One expert of weight 1 is returned as it is, unless `rank`, `lambda`, `density` or
+// `t` ask for something else.
 // Random choices depend on seed, expert number, site name and factor only: not on threads. Thread-safe.
 #pragma once
 
@@ -37,8 +38,7 @@ struct MergeInput {
 struct MergeOptions {
   /// Where implementations differ, the one to follow:
   ///   peft      factors enter times sqrt(|w s|) (the sign of w s goes into A); signs are elected from unweighted
-  ///   entries,
-  ///             a sum of 0 counts as positive; the mean divides by the number of agreeing entries
+  ///             entries, a sum of 0 counts as positive; the mean divides by the number of agreeing entries
   ///   mttl      factors enter times w sqrt(s), for ties sqrt(w s); ties keeps the share `density` of a whole expert
   ///             instead of each tensor, and entries whose sum is 0 become 0
   ///   mergekit  signs are elected from weighted entries; ties and della divide by the weights of the agreeing entries,
@@ -52,7 +52,7 @@ struct MergeOptions {
   /// Default: the method's.
   std::optional<double> density;
   /// Rank of the result. 0: for svd and the -svd methods, at each site, the largest of the experts; for all others
-  /// whatever is exact (up to the sum of the ranks). Above 0: truncated to it by singular values.
+  /// whatever comes out (up to the sum of the ranks). Above 0: truncated to it by singular values.
   std::int64_t rank = 0;
   /// How an entry's sign is elected: by the sum of the values, or by the number of experts.
   enum class Sign { total, frequency };
@@ -79,8 +79,8 @@ struct MergeOptions {
 MergeOptions merge_options(const std::string& method, const std::vector<std::pair<std::string, std::string>>& settings);
 
 /// Throws Error{usage} on an unknown method (naming the nearest), no experts, wrong numbers of experts or weights or an
-/// option out of range, Error{unsupported} where experts that are more than low-rank factors are to be merged, and
-/// Error{mismatch} where a site has different widths in two experts.
+/// option out of range or two that disagree, Error{unsupported} where experts that are more than low-rank factors are
+/// to be merged, and Error{mismatch} where a site has different widths in two experts.
 adapter::Adapter merge(const std::string& method, const MergeInput& input, const MergeOptions& options);
 
 struct MethodHelp {

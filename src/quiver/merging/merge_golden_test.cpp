@@ -82,10 +82,10 @@ TEST_F(MergeGolden, PeftProducts) {
 
 TEST_F(MergeGolden, PeftDareWithItsOwnMasks) {
   MergeOptions o;
-  o.rank = 3;
   using Combine = MergeOptions::Combine;
   expect_factors(merge_entries(input_, o, recorded("dare-linear", false, Combine::factors)), "dare-linear");
   expect_factors(merge_entries(input_, o, recorded("dare-ties", true, Combine::factors)), "dare-ties");
+  o.rank = 3;
   expect_product(merge_entries(input_, o, recorded("dare-linear-svd", false, Combine::products)), "dare-linear-svd");
   expect_product(merge_entries(input_, o, recorded("dare-ties-svd", true, Combine::products)), "dare-ties-svd");
 }

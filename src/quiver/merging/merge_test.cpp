@@ -120,6 +120,39 @@ TEST_F(Merge, TruncationIsTheBestOfItsRank) {
   EXPECT_EQ(merged("svd", {0, 2}).sites.at(kQ).a.size(0), 4);  // the larger of 2 and 4
 }
 
+TEST_F(Merge, ARankIsThatOfTheResultWhateverIsCombined) {
+  for (const auto& help : merge_table()) {
+    if (help.options.find("rank=") == help.options.npos) continue;
+    for (const char* combine : {"", "factors", "products"}) {
+      if (*combine && help.options.find("combine=") == help.options.npos) continue;
+      auto settings = *combine ? Settings{{"combine", combine}} : Settings{};
+      settings.emplace_back("rank", "9");
+      const auto whole = merged(help.name, {0, 2}, {}, settings);
+      settings.back().second = "1";
+      const auto out = merged(help.name, {0, 2}, {}, settings);
+      const auto& f = whole.sites.at(kQ);
+      const auto best = truncate({f.a.to(at::kDouble), f.b.to(at::kDouble), f.scale}, 1);
+      const auto label = help.name + " " + combine;
+      EXPECT_EQ(out.sites.at(kQ).a.size(0), 1) << label;
+      EXPECT_EQ(out.options.rank, 1) << label;
+      EXPECT_LT(largest_gap(difference(out, kQ), at::mm(best.b, best.a)), 10 * kFloatTolerance) << label;
+    }
+  }
+}
+
+TEST_F(Merge, OneExpertIsThinnedOutWhereADensityIsGiven) {
+  const auto out = merged("magnitude-prune", {0}, {1}, {{"density", "0.5"}});
+  EXPECT_EQ(out.sites.at(kQ).a.ne(0).sum().item<std::int64_t>(), out.sites.at(kQ).a.numel() / 2);
+}
+
+TEST_F(Merge, OptionsThatSayTwoThingsAreRefused) {
+  expect_error("slerp", {{"t", "0.2"}}, "expected one of the two", {1, 3});
+  expect_error("linear", {{"convention", "mttl"}, {"combine", "products"}}, "convention=mttl");
+  expect_error("repair", {{"density", "0.3"}}, "which step=ties and dare-ties read");
+  expect_error("repair", {{"step", "ties"}, {"seed", "3"}}, "which step=dare-ties reads");
+  EXPECT_THROW(merged("slerp", {0}, {}, {{"t", "0.3"}}), Error);
+}
+
 TEST_F(Merge, SlerpFollowsTheArc) {
   const auto [c, d] = slerp_coefficients(1.0, 1.0, 0.0, 1.0 / 3.0);  // a right angle: sin 60 and sin 30 degrees
   EXPECT_NEAR(c, std::sqrt(3.0) / 2, 1e-12);

@@ -55,7 +55,7 @@ at::Tensor combination(const Terms& terms, const at::Tensor& coefficients, Part 
   return sum;
 }
 
-ops::LoraFactors exact_combination(const Terms& terms, const at::Tensor& coefficients, std::int64_t rank) {
+ops::LoraFactors exact_combination(const Terms& terms, const at::Tensor& coefficients) {
   Terms others;
   std::vector<double> weights;
   for (const auto& term : terms) {
@@ -63,7 +63,7 @@ ops::LoraFactors exact_combination(const Terms& terms, const at::Tensor& coeffic
     others.push_back(term);
     weights.push_back(coefficients[static_cast<std::int64_t>(term.expert) - 1].item<double>());
   }
-  return truncate(stack(others, weights), rank);
+  return stack(others, weights);
 }
 
 }  // namespace
@@ -93,12 +93,12 @@ adapter::Adapter merge_project(const MergeInput& input, const MergeOptions& o) {
     }
     shared = projection_coefficients(sum);
   }
-  return merge_sites(input, [&](const std::string& site, const Terms& terms) -> ops::LoraFactors {
+  return merge_sites(input, o.rank, [&](const std::string& site, const Terms& terms) -> ops::LoraFactors {
     if (!in_first(site) || terms.size() < 2) return {};  // the others say nothing here: the projection is zero
     const auto coefficients = [&](Part part) {
       return shared.defined() ? shared : projection_coefficients(gram_of(terms, experts, part));
     };
-    if (products) return exact_combination(terms, coefficients(Part::product), o.rank);
+    if (products) return exact_combination(terms, coefficients(Part::product));
     return {combination(terms, coefficients(Part::a), Part::a), combination(terms, coefficients(Part::b), Part::b),
             1.0};
   });

@@ -18,6 +18,9 @@ adapter::Adapter merge_repair(const MergeInput& input, const MergeOptions& optio
   const bool linear = options.step == "linear", dare = options.step == "dare-ties";
   QUIVER_CHECK(linear || dare || options.step == "ties", usage, "merge repair", "step={}{}", options.step,
                suggestion(options.step, {"linear", "ties", "dare-ties"}));
+  QUIVER_CHECK(!linear || !options.density, usage, "merge repair", "density={}, which step=ties and dare-ties read",
+               options.density.value_or(0));
+  QUIVER_CHECK(dare || options.seed == 0, usage, "merge repair", "seed={}, which step=dare-ties reads", options.seed);
   auto o = options;
   o.density = options.density.value_or(dare ? kDareDensity : kTiesDensity);
   o.convention = MergeOptions::Convention::mttl;  // a mean of factors

@@ -14,6 +14,7 @@
 
 #include "quiver/adapter/finite.h"
 #include "quiver/base/error.h"
+#include "quiver/merging/low_rank.h"
 
 namespace quiver::merging {
 namespace {
@@ -89,11 +90,13 @@ adapter::Adapter adapter_of(const std::vector<std::string>& names, const std::ve
   return out;
 }
 
-adapter::Adapter merge_sites(const MergeInput& input, const MergeSite& merge) {
+adapter::Adapter merge_sites(const MergeInput& input, std::int64_t rank, const MergeSite& merge) {
   const auto names = site_names(input);
   std::vector<ops::LoraFactors> factors(names.size());
-  for_each_site(input,
-                [&](std::size_t i, const std::string& site, const Terms& terms) { factors[i] = merge(site, terms); });
+  for_each_site(input, [&](std::size_t i, const std::string& site, const Terms& terms) {
+    factors[i] = merge(site, terms);
+    if (factors[i].a.defined()) factors[i] = truncate(factors[i], rank);
+  });
   return adapter_of(names, factors);
 }
 

@@ -31,9 +31,10 @@ Terms terms_of(const MergeInput& input, const std::string& site);
 void for_each_site(const MergeInput& input,
                    const std::function<void(std::size_t, const std::string&, const Terms&)>& each);
 
-/// An adapter of what `merge` returns for each site (a: undefined leaves the site out). Its scale is folded into B.
+/// An adapter of what `merge` returns for each site (a: undefined leaves the site out), truncated to `rank` where that
+/// is above 0 (low_rank.h). Its scale is folded into B.
 using MergeSite = std::function<ops::LoraFactors(const std::string& site, const Terms& terms)>;
-adapter::Adapter merge_sites(const MergeInput& input, const MergeSite& merge);
+adapter::Adapter merge_sites(const MergeInput& input, std::int64_t rank, const MergeSite& merge);
 /// Throws Error{usage} where no site is left, Error{format} where a number is not finite.
 adapter::Adapter adapter_of(const std::vector<std::string>& names, const std::vector<ops::LoraFactors>& factors);
 

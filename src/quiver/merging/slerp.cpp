@@ -42,8 +42,8 @@ adapter::Adapter merge_slerp(const MergeInput& input, const MergeOptions& o) {
   QUIVER_CHECK(o.t || total != 0, usage, "merge slerp", "the weights add up to 0; give t");
   const double t = o.t ? *o.t : input.weights[1] / total;
   const bool products = o.combine.value_or(MergeOptions::Combine::products) == MergeOptions::Combine::products;
-  return merge_sites(input, [&](const std::string&, const Terms& terms) {
-    if (terms.size() == 1) return truncate(one_side(terms[0], t, products), products ? o.rank : 0);
+  return merge_sites(input, o.rank, [&](const std::string&, const Terms& terms) {
+    if (terms.size() == 1) return one_side(terms[0], t, products);
     if (!products) {
       const auto rank = largest_rank(terms);
       const auto x = padded(folded(terms[0]), rank), y = padded(folded(terms[1]), rank);
@@ -51,7 +51,7 @@ adapter::Adapter merge_slerp(const MergeInput& input, const MergeOptions& o) {
     }
     const auto [c, d] = slerp_coefficients(inner_product(terms[0], terms[0]), inner_product(terms[1], terms[1]),
                                            inner_product(terms[0], terms[1]), t);
-    return truncate(stack(terms, std::vector<double>{c, d}), o.rank);
+    return stack(terms, std::vector<double>{c, d});
   });
 }
 

@@ -6,9 +6,8 @@
 //   cat              sum of w_e D_e, exactly
 //   svd              the same, truncated to a rank
 //   task-arithmetic  lambda sum of w_e D_e, exactly (Ilharco et al., arXiv 2212.04089)
-//   subtract         w_0 D_0 - sum of w_e D_e over the others, exactly: forgetting what the others know. GenKnowSub
-//   (arXiv
-//                    2505.10939) is this with one expert of general knowledge as the second
+//   subtract         w_0 D_0 - sum of w_e D_e over the others, exactly: forgetting what the others know. With one
+//                    expert of general knowledge as the second it is GenKnowSub (arXiv 2505.10939)
 #pragma once
 
 #include "quiver/merging/merge.h"

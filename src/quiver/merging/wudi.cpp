@@ -73,7 +73,7 @@ adapter::Adapter merge_wudi(const MergeInput& input, const MergeOptions& o) {
     for (std::size_t i = 0; i < missing; ++i) tensors.push_back(at::zeros_like(tensors[0]));
     return wudi_tensor(tensors, o.learning_rate, o.iterations);
   };
-  return merge_sites(input, [&](const std::string&, const Terms& terms) {
+  return merge_sites(input, o.rank, [&](const std::string&, const Terms& terms) {
     std::vector<at::Tensor> a, b;
     const auto rank = largest_rank(terms);
     // Factors are compared at one scale, that of the first expert that has any.
