@@ -15,7 +15,7 @@
 #include <optional>
 
 #include "quiver/adapter/bank.h"
-#include "quiver/adapter/kinds.h"
+#include "quiver/adapter/describe_options.h"
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
@@ -94,7 +94,7 @@ class Crossing : public testing::TestWithParam<Kinds> {
     options.kinds = GetParam();
     options.width = 8;
     options.prompt_tokens = 3;
-    options.products = 2;
+    adapter::set_option(options, "products", "2");
     at::manual_seed(5);
     expert_ = adapter::make_adapter(model(), {.rank = 2, .alpha = 4.0}, options, 7);
     const c10::AutoGradMode no_gradient(false);
@@ -453,7 +453,7 @@ TEST_P(Crossing, BehindAnEncoder) {
   options.kinds = GetParam();
   options.width = 8;
   options.prompt_tokens = 3;
-  options.products = 2;
+  adapter::set_option(options, "products", "2");
   auto expert = adapter::make_adapter(t5, {.rank = 2, .alpha = 4.0}, options, 7);
   adapter::for_each_tensor(expert, [](at::Tensor& t) { t = t + 0.3 * at::randn_like(t); });
   auto bank = std::make_shared<adapter::Bank>(t5);

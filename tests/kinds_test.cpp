@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "quiver/adapter/bank.h"
+#include "quiver/adapter/describe_options.h"
 #include "quiver/adapter/peft.h"
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
@@ -215,9 +216,9 @@ TEST(NewAdapters, Learn) {
     adapter::KindOptions options;
     options.kinds = kinds;
     options.width = 4;
-    options.products = 2;
     options.prompt_tokens = 3;
-    options.prefix_hidden = kinds.size() == 1 ? 0 : 6;
+    adapter::set_option(options, "products", "2");
+    adapter::set_option(options, "prefix_hidden", kinds.size() == 1 ? "0" : "6");
     auto adapter = adapter::make_adapter(model, {.rank = 2}, options, 3);
     adapter::for_each_tensor(adapter, [](at::Tensor& t) { t.set_requires_grad(true); });
     auto bank = std::make_shared<adapter::Bank>(model);

@@ -267,7 +267,7 @@ TEST_F(Mixtures, TaskPromptsLearnTogetherAndStartANewTask) {
   adapter::KindOptions kinds;
   kinds.kinds = {"mpt"};
   kinds.prompt_tokens = 4;
-  kinds.tasks = 3;
+  kinds.of<adapter::TaskPromptOptions>().tasks = 3;
   auto prompts = adapter::make_adapter(model_, {}, kinds, 3);
   for (std::size_t n = 0; n < rows_.size(); ++n) rows_[n].label = static_cast<std::int64_t>(n);
   const auto result = training::train_task_prompts(training(), prompts, rows_, rows_);

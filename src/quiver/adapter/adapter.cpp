@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quiver/adapter/describe_options.h"
 #include "quiver/adapter/kind.h"
 #include "quiver/adapter/module_pattern.h"
 #include "quiver/base/error.h"
@@ -15,15 +16,6 @@
 #include "quiver/ops/random_tensor.h"
 
 namespace quiver::adapter {
-namespace {
-
-void check(const LoraOptions& o) {
-  QUIVER_CHECK(o.rank >= 1 && o.rank <= 4096, usage, "--rank", "{}, expected 1 to 4096", o.rank);
-  QUIVER_CHECK(o.alpha > 0, usage, "--alpha", "{}, expected a positive number", o.alpha);
-  QUIVER_CHECK(o.dropout >= 0 && o.dropout < 1, usage, "--dropout", "{}, expected at least 0, below 1", o.dropout);
-}
-
-}  // namespace
 
 std::int64_t Adapter::parameters() const {
   std::int64_t count = 0;
@@ -89,15 +81,16 @@ std::int64_t key_width(const model::Model& model) {
   return found == sites.end() ? 0 : found->out;
 }
 
-LoraOptions::Init init_of_name(const std::string& name) {
-  for (const auto init : {LoraOptions::Init::peft, LoraOptions::Init::mttl, LoraOptions::Init::pemt}) {
-    if (init_name(init) == name) return init;
-  }
-  fail(ErrorCode::usage, "--init", "'{}', expected peft, mttl or pemt", name);
+const std::vector<std::pair<std::string, LoraOptions::Init>>& inits() {
+  using Init = LoraOptions::Init;
+  static const std::vector<std::pair<std::string, Init>> table{
+      {"peft", Init::peft}, {"mttl", Init::mttl}, {"pemt", Init::pemt}};
+  return table;
 }
 
 std::string init_name(LoraOptions::Init init) {
-  return init == LoraOptions::Init::peft ? "peft" : init == LoraOptions::Init::mttl ? "mttl" : "pemt";
+  const auto& table = inits();
+  return std::find_if(table.begin(), table.end(), [&](const auto& entry) { return entry.second == init; })->first;
 }
 
 Adapter make_lora(const model::Model& model, const LoraOptions& options, std::uint64_t seed) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quiver/model/model.h"
@@ -61,8 +62,8 @@ std::string task_type(const Adapter& adapter);
 void for_each_tensor(Adapter& adapter, const std::function<void(at::Tensor&)>& visit);
 void for_each_tensor(const Adapter& adapter, const std::function<void(const at::Tensor&)>& visit);
 
-/// peft, mttl, pemt. Throws Error{usage}.
-LoraOptions::Init init_of_name(const std::string& name);
+/// peft, mttl, pemt.
+const std::vector<std::pair<std::string, LoraOptions::Init>>& inits();
 std::string init_name(LoraOptions::Init init);
 
 /// alpha and rank as a scale.

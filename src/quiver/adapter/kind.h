@@ -12,6 +12,7 @@
 #include "quiver/adapter/kinds.h"
 #include "quiver/adapter/peft_files.h"
 #include "quiver/adapter/traits.h"
+#include "quiver/base/options.h"
 
 namespace quiver::adapter {
 
@@ -61,10 +62,12 @@ struct Kind {
   Traits traits;                     ///< of what is applied
   const char* place = "";            ///< what one adapter has of one kind alone; empty: it goes with every other
   const char* contains = "";         ///< a kind whose parts it also holds
-  std::vector<const char*> options;  ///< names of the LoraOptions and KindOptions that it reads
+  std::vector<const char*> options;  ///< names of the LoraOptions and KindOptions that it shares with other kinds
   bool (*holds)(const Adapter& adapter);
   void (*make)(const NewAdapter& in, Adapter& out);
   std::vector<StoredKey> stored = {};
+  /// Describes the options that it alone reads: fields of options.of<T>() with a struct T of its own.
+  void (*describe)(KindOptions& options, OptionSet& set) = nullptr;
   /// Adds to `out` what is worked out from what is stored. Differentiable.
   void (*work_out)(const WorkedOut& in, Adapter& out) = nullptr;
   std::optional<PeftFiles> peft = {};

@@ -2,22 +2,14 @@
 #include "quiver/adapter/kinds.h"
 
 #include <algorithm>
-#include <array>
 
+#include "quiver/adapter/describe_options.h"
 #include "quiver/adapter/kind.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 
 namespace quiver::adapter {
 namespace {
-
-constexpr std::array<std::pair<const char*, ops::Nonlinearity>, 6> kNonlinearities{
-    {{"none", ops::Nonlinearity::none},
-     {"relu", ops::Nonlinearity::relu},
-     {"gelu", ops::Nonlinearity::gelu},
-     {"gelu_new", ops::Nonlinearity::gelu_tanh},
-     {"silu", ops::Nonlinearity::silu},
-     {"tanh", ops::Nonlinearity::tanh}}};
 
 std::vector<std::string> names() {
   std::vector<std::string> out;
@@ -58,8 +50,14 @@ const StoredKey& stored_key(const std::string& key) { return *entry_of_key(key).
 
 std::vector<KindHelp> kind_help() {
   std::vector<KindHelp> out;
-  for (const auto& kind : kind_table())
+  for (const auto& kind : kind_table()) {
     out.push_back({kind.name, kind.summary, {kind.options.begin(), kind.options.end()}});
+    if (!kind.describe) continue;
+    KindOptions options;
+    OptionSet set;
+    kind.describe(options, set);
+    for (auto& name : set.names()) out.back().options.push_back(std::move(name));
+  }
   return out;
 }
 
@@ -79,10 +77,9 @@ std::set<std::string> kinds_of(const Adapter& adapter) {
 Adapter make_adapter(const model::Model& model, const LoraOptions& lora, const KindOptions& options,
                      std::uint64_t seed) {
   QUIVER_CHECK(!options.kinds.empty(), usage, "--kind", "none given");
-  QUIVER_CHECK(options.width >= 1 && options.prompt_tokens >= 1, usage, "--kind",
-               "bottlenecks of width {} and prompts of {} vectors, expected at least 1", options.width,
-               options.prompt_tokens);
   for (const auto& name : options.kinds) kind_of_name(name);
+  check(lora);
+  check(options);
   Adapter out;
   out.options = lora;
   out.encoder_decoder = model.config().encoder_decoder();
@@ -96,17 +93,25 @@ Adapter make_adapter(const model::Model& model, const LoraOptions& lora, const K
   return out;
 }
 
+const std::vector<std::pair<std::string, ops::Nonlinearity>>& nonlinearities() {
+  using ops::Nonlinearity;
+  static const std::vector<std::pair<std::string, Nonlinearity>> table{
+      {"none", Nonlinearity::none},          {"relu", Nonlinearity::relu}, {"gelu", Nonlinearity::gelu},
+      {"gelu_new", Nonlinearity::gelu_tanh}, {"silu", Nonlinearity::silu}, {"tanh", Nonlinearity::tanh}};
+  return table;
+}
+
 ops::Nonlinearity nonlinearity_of_name(const std::string& name, const std::string& where) {
-  const auto found = std::find_if(kNonlinearities.begin(), kNonlinearities.end(),
-                                  [&](const auto& entry) { return name == entry.first; });
-  QUIVER_CHECK(found != kNonlinearities.end(), unsupported, where,
+  const auto& table = nonlinearities();
+  const auto found = std::find_if(table.begin(), table.end(), [&](const auto& entry) { return name == entry.first; });
+  QUIVER_CHECK(found != table.end(), unsupported, where,
                "nonlinearity '{}', expected none, relu, gelu, gelu_new, silu or tanh", name);
   return found->second;
 }
 
 std::string nonlinearity_name(ops::Nonlinearity nonlinearity) {
-  return std::find_if(kNonlinearities.begin(), kNonlinearities.end(),
-                      [&](const auto& entry) { return entry.second == nonlinearity; })
+  const auto& table = nonlinearities();
+  return std::find_if(table.begin(), table.end(), [&](const auto& entry) { return entry.second == nonlinearity; })
       ->first;
 }
 

@@ -2,9 +2,15 @@
 // Prompts of several tasks: a shared one, and factors of each task that it is multiplied by (kinds/mpt.cpp).
 #pragma once
 
-#include "quiver/adapter/adapter.h"
+#include "quiver/adapter/kinds.h"
 
 namespace quiver::adapter {
+
+/// Of a new prompt, in KindOptions::of.
+struct TaskPromptOptions {
+  std::int64_t rank = 1;   ///< r
+  std::int64_t tasks = 1;  ///< K: what is trained decides it, and no option
+};
 
 /// Where Adapter::stored holds the factors: [K, m, r] and [K, r, D], of the adapter as a whole.
 inline constexpr const char *kTaskColumns = "prefix_task_cols", *kTaskRows = "prefix_task_rows";

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "quiver/adapter/describe_options.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 
@@ -55,7 +56,7 @@ void check(const TrainOptions& options) {
   auto copy = options;
   OptionSet set;
   describe(copy, set);
-  for (const auto& option : set.options()) option.assign(option.text(), command_line_name(option.name));
+  check_ranges(set);
 }
 
 nlohmann::json to_json(const data::JoinOptions& j) {
@@ -71,19 +72,6 @@ nlohmann::json to_json(const data::JoinOptions& j) {
   if (j.source_end_token >= 0) out["source_end_token"] = j.source_end_token;
   if (j.start_token >= 0) out["start_token"] = j.start_token;
   if (j.turn_end_token >= 0) out["turn_end_token"] = j.turn_end_token;
-  return out;
-}
-
-nlohmann::json to_json(const adapter::KindOptions& k) {
-  nlohmann::json out{{"kinds", k.kinds},
-                     {"width", k.width},
-                     {"nonlinearity", static_cast<int>(k.nonlinearity)},
-                     {"scale", k.scale},
-                     {"prompt_tokens", k.prompt_tokens},
-                     {"prefix_hidden", k.prefix_hidden},
-                     {"products", k.products},
-                     {"targets", k.targets}};
-  if (k.kinds.contains("mpt")) out["prompt_rank"] = k.prompt_rank;
   return out;
 }
 
@@ -112,7 +100,7 @@ nlohmann::json to_json(const TrainOptions& o) {
                      {"patience", o.patience}};
   // Absent otherwise: they must not change the keys of runs without them.
   if (o.lora.share_a) out["share_a"] = true;
-  if (!o.kind.plain_lora()) out["kind"] = to_json(o.kind);
+  if (!o.kind.plain_lora()) out["kind"] = adapter::to_json(o.kind);
   return out;
 }
 

@@ -19,9 +19,19 @@ constexpr const char *kDownLeft = ".adapter.down.left", *kDownRight = ".adapter.
 constexpr const char *kUpLeft = ".adapter.up.left", *kUpRight = ".adapter.up.right";
 constexpr double kRuleDeviation = 0.01;
 
+struct CompacterOptions {
+  std::int64_t products = 4;  ///< n
+};
+
+void describe(KindOptions& options, OptionSet& set) {
+  set.integer("products", options.of<CompacterOptions>().products, at_least(1),
+              "Kronecker products that a map of compacter is a sum of");
+}
+
 void make(const NewAdapter& in, Adapter& out) {
-  const auto n = in.options.products, width = in.options.width, hidden = in.model.config().hidden;
-  QUIVER_CHECK(n >= 1 && width % n == 0 && hidden % n == 0, usage, "--products",
+  const auto n = in.options.of<CompacterOptions>().products, width = in.options.width,
+             hidden = in.model.config().hidden;
+  QUIVER_CHECK(width % n == 0 && hidden % n == 0, usage, "--products",
                "{} does not divide the width {} and the model's {}", n, width, hidden);
   Random random(derive_seed(in.seed, 300000));
   out.stored[""][kRule] = normal({n, n, n}, random, kRuleDeviation);
@@ -76,7 +86,7 @@ Kind compacter_kind() {
           .traits = {Trait::bottleneck},
           .place = "bottleneck at a site",
           .contains = "bottleneck",
-          .options = {"kind_targets", "bottleneck_width", "bottleneck_scale", "nonlinearity", "products"},
+          .options = {"kind_targets", "bottleneck_width", "bottleneck_scale", "nonlinearity"},
           .holds =
               [](const Adapter& a) {
                 return std::any_of(a.stored.begin(), a.stored.end(),
@@ -88,6 +98,7 @@ Kind compacter_kind() {
                      factor(kUpLeft),
                      factor(kUpRight),
                      {.key = kRule, .label = "rule", .dims = 3, .of_site = false}},
+          .describe = describe,
           .work_out = work_out};
 }
 

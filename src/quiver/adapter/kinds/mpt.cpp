@@ -13,10 +13,14 @@ namespace {
 
 constexpr double kDeviation = 0.02;  // of the factors of a task, as in PEFT
 
+void describe(KindOptions& options, OptionSet& set) {
+  set.integer("prompt_rank", options.of<TaskPromptOptions>().rank, at_least(1),
+              "rank of what mpt multiplies its prompt by");
+}
+
 /// Factors near 1, so that the tasks start from the shared prompt, a little apart.
 void make(const NewAdapter& in, Adapter& out) {
-  const auto tasks = in.options.tasks, rank = in.options.prompt_rank;
-  QUIVER_CHECK(rank >= 1 && tasks >= 1, usage, "--prompt-rank", "{}, expected at least 1", rank);
+  const auto [rank, tasks] = in.options.of<TaskPromptOptions>();
   out.soft_prompt = random_embeddings(in, 200000);
   Random random(derive_seed(in.seed, 600000));
   const auto& p = out.soft_prompt;
@@ -85,11 +89,12 @@ Kind mpt_kind() {
           .traits = {Trait::vectors},
           .place = "prompt",
           .contains = "prompt",
-          .options = {"prompt_tokens", "prompt_rank"},
+          .options = {"prompt_tokens"},
           .holds = [](const Adapter& a) { return a.stored_at("", kTaskColumns).defined(); },
           .make = make,
           .stored = {{.key = kTaskColumns, .label = "task", .dims = 3, .of_site = false},
                      {.key = kTaskRows, .label = "task", .dims = 3, .of_site = false}},
+          .describe = describe,
           .work_out = work_out,
           .peft = PeftFiles{"MULTITASK_PROMPT_TUNING", read, [](const Adapter&) { return true; }, write}};
 }

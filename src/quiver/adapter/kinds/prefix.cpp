@@ -17,10 +17,20 @@ namespace {
 constexpr const char *kEmbedding = "prefix_map.embedding", *kIn = "prefix_map.in", *kInBias = "prefix_map.in_bias";
 constexpr const char *kOut = "prefix_map.out", *kOutBias = "prefix_map.out_bias";
 
+struct PrefixOptions {
+  std::int64_t hidden = 0;  ///< units of the map that a prefix is trained through; 0: it is trained as it is
+};
+
+void describe(KindOptions& options, OptionSet& set) {
+  set.integer("prefix_hidden", options.of<PrefixOptions>().hidden, at_least(0),
+              "train a prefix through a map with so many hidden units; 0: as it is");
+}
+
 void make(const NewAdapter& in, Adapter& out) {
+  const auto hidden = in.options.of<PrefixOptions>().hidden;
   const auto width = in.model.config().answer_layers() * 2 * key_width(in.model);
   Random random(derive_seed(in.seed, 500000));
-  if (in.options.prefix_hidden == 0) {
+  if (hidden == 0) {
     out.prefix = normal({in.options.prompt_tokens, width}, random, 1.0);  // as PEFT starts an embedding
     return;
   }
@@ -30,8 +40,8 @@ void make(const NewAdapter& in, Adapter& out) {
     map[weight] = uniform({to, from}, random, 1.0 / std::sqrt(static_cast<double>(from)));
     map[bias] = at::zeros({to}, at::kFloat);
   };
-  layer(in.options.prefix_hidden, map[kEmbedding].size(1), kIn, kInBias);
-  layer(width, in.options.prefix_hidden, kOut, kOutBias);
+  layer(hidden, map[kEmbedding].size(1), kIn, kInBias);
+  layer(width, hidden, kOut, kOutBias);
 }
 
 void work_out(const WorkedOut& in, Adapter& out) {
@@ -79,10 +89,11 @@ Kind prefix_kind() {
   return {.name = "prefix",
           .summary = "keys and values before the prompt, or a decoder's answer, in every layer",
           .traits = {Trait::keys_values},
-          .options = {"prompt_tokens", "prefix_hidden"},
+          .options = {"prompt_tokens"},
           .holds = [](const Adapter& a) { return a.prefix.defined() || a.stored_at("", kEmbedding).defined(); },
           .make = make,
           .stored = {of_map(kEmbedding, 2), of_map(kIn, 2), of_map(kInBias, 1), of_map(kOut, 2), of_map(kOutBias, 1)},
+          .describe = describe,
           .work_out = work_out,
           // PEFT would compute something else with an encoder-decoder's and not say so.
           .peft = PeftFiles{"PREFIX_TUNING", read, [](const Adapter& a) { return !a.encoder_decoder; }, write}};

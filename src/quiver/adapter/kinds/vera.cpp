@@ -22,7 +22,6 @@ constexpr double kGain = 0.1;  // what d starts as, in PEFT too
 void make(const NewAdapter& in, Adapter& out) {
   std::int64_t widest_in = 0, widest_out = 0;
   const auto rank = in.lora.rank;
-  QUIVER_CHECK(rank >= 1, usage, "--rank", "{}, expected at least 1", rank);
   at_sites(in, {}, [&](const model::Site& site, std::size_t) {
     out.stored[site.name] = {{kInputGains, at::full({rank}, kGain, at::kFloat)},
                              {kOutputGains, at::zeros({site.out}, at::kFloat)}};

@@ -31,10 +31,10 @@ class AttemptMethod : public LibraryMethod {
         .number("attention_rate", how_.attention_learning_rate, at_least(0), "of the attention; 0: that of the prompt")
         .flag("norm", how_.norm, "train the attention's norm too");
   }
+  std::vector<std::string> sources() const override { return sources_; }
 
  protected:
   bool makes_router() const override { return true; }
-  std::vector<std::string> sources() const override { return sources_; }
   std::vector<std::string> expert_names(const MethodInputs&, const Assignment&) const override { return {}; }
 
   Taught learn(const MethodInputs& inputs, const Assignment& assignment, const RoutedTraining& training) override {
@@ -63,7 +63,7 @@ class MptMethod : public LibraryMethod {
 
   Taught learn(const MethodInputs& inputs, const Assignment& assignment, const RoutedTraining& training) override {
     auto kind = inputs.options.train.kind;
-    kind.tasks = static_cast<std::int64_t>(assignment.tasks.size());
+    kind.of<adapter::TaskPromptOptions>().tasks = static_cast<std::int64_t>(assignment.tasks.size());
     auto prompts = adapter::make_adapter(inputs.model, {}, kind, inputs.options.train.seed);
     Taught out;
     out.figures = train_task_prompts(training, prompts, labelled_rows(assignment.tasks, data::Split::train),
@@ -76,25 +76,18 @@ class MptMethod : public LibraryMethod {
 }  // namespace
 
 MethodEntry attempt_method() {
-  return {"attempt",
-          "ATTEMPT: a task's prompt by attention over source prompts",
-          attempt_reads,
-          [](MethodOptions&, const OptionSet&) {},
-          false,
-          false,
-          [] { return std::unique_ptr<Method>(std::make_unique<AttemptMethod>()); },
-          true};
+  return {.name = "attempt",
+          .summary = "ATTEMPT: a task's prompt by attention over source prompts",
+          .reads = attempt_reads,
+          .make = [] { return std::unique_ptr<Method>(std::make_unique<AttemptMethod>()); }};
 }
 
 MethodEntry mpt_method() {
-  return {"mpt",
-          "multitask prompt tuning: one prompt for all tasks",
-          mpt_reads,
-          [](MethodOptions& options, const OptionSet&) { options.kinds = {"mpt"}; },
-          false,
-          false,
-          [] { return std::unique_ptr<Method>(std::make_unique<MptMethod>()); },
-          true};
+  return {.name = "mpt",
+          .summary = "multitask prompt tuning: one prompt for all tasks",
+          .reads = mpt_reads,
+          .settle = [](MethodOptions& options, const OptionSet&) { options.kinds = {"mpt"}; },
+          .make = [] { return std::unique_ptr<Method>(std::make_unique<MptMethod>()); }};
 }
 
 }  // namespace quiver::training

@@ -5,7 +5,7 @@
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
-#include "quiver/adapter/kinds.h"
+#include "quiver/adapter/describe_options.h"
 #include "quiver/base/error.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/prompts/pemt.h"
@@ -49,9 +49,9 @@ class Recompute : public testing::Test {
     adapter::KindOptions out;
     out.kinds = {kind};
     out.width = 4;
-    out.products = 2;
     out.prompt_tokens = 2;
-    out.tasks = 2;
+    out.of<adapter::TaskPromptOptions>().tasks = 2;
+    adapter::set_option(out, "products", "2");
     return out;
   }
 
@@ -89,9 +89,9 @@ TEST_F(Recompute, ExpertsOfEveryKind) {
   std::vector<adapter::KindOptions> all;
   for (const auto& kind : adapter::kind_help()) all.push_back(of(kind.name));
   all.push_back(of("prefix"));
-  all.back().prefix_hidden = 4;
+  adapter::set_option(all.back(), "prefix_hidden", "4");
   for (const auto& kind : all) {
-    equal(*kind.kinds.begin() + (kind.prefix_hidden > 0 ? " through a map" : ""), [&] {
+    equal(adapter::to_json(kind).dump(), [&] {
       ExpertObjective objective(model_, options_);
       ExpertData data{"e", {}, {}, {}};
       for (const auto& row : rows_) data.train.push_back(row.row);
