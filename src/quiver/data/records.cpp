@@ -28,13 +28,13 @@ void visit_object(Json&& value, const std::string& where, const RecordVisitor& v
   visit(Record{std::move(value), where});
 }
 
-void visit_list(std::string_view text, const std::string& file, const RecordVisitor& visit) {
+void visit_list(std::string_view text, const std::string& file, const ValueVisitor& visit) {
   Json list = parse_json(text, file);
   std::size_t item = 0;
-  for (auto& value : list) visit_object(std::move(value), fmt::format("{}, item {}", file, ++item), visit);
+  for (auto& value : list) visit(std::move(value), fmt::format("{}, item {}", file, ++item));
 }
 
-void visit_lines(std::string_view text, const std::string& file, const RecordVisitor& visit) {
+void visit_lines(std::string_view text, const std::string& file, const ValueVisitor& visit) {
   for (std::size_t begin = 0, line = 1; begin < text.size(); ++line) {
     const auto end = std::min(text.find('\n', begin), text.size());
     const auto content = text.substr(begin, end - begin);
@@ -43,7 +43,7 @@ void visit_lines(std::string_view text, const std::string& file, const RecordVis
     const auto where = fmt::format("{}:{}", file, line);
     QUIVER_CHECK(content.size() <= kMaxLineBytes, format, where, "expected a line of at most {} bytes, came {}",
                  kMaxLineBytes, content.size());
-    visit_object(parse_json(content, where), where, visit);
+    visit(parse_json(content, where), where);
   }
 }
 
@@ -64,10 +64,15 @@ Json parse_json(std::string_view text, const std::string& where) {
   }
 }
 
-void visit_records(std::string_view text, const std::string& file, const RecordVisitor& visit) {
+void visit_values(std::string_view text, const std::string& file, const ValueVisitor& visit) {
   const auto first = text.find_first_not_of(kSpace);
   if (first != std::string_view::npos && text[first] == '[') return visit_list(text, file, visit);
   visit_lines(text, file, visit);
+}
+
+void visit_records(std::string_view text, const std::string& file, const RecordVisitor& visit) {
+  visit_values(text, file,
+               [&](Json&& value, const std::string& where) { visit_object(std::move(value), where, visit); });
 }
 
 std::string text_field(const Record& record, const std::string& key) {

@@ -22,11 +22,14 @@ struct Record {
 };
 
 using RecordVisitor = std::function<void(const Record&)>;
+using ValueVisitor = std::function<void(nlohmann::json&& value, const std::string& where)>;
 
 /// Parses one JSON text; `where` opens the message of an error.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 
-/// Visits the objects of JSON lines (blank lines are skipped) or, where the text opens with `[`, of one JSON list.
+/// Visits the values of JSON lines (blank lines are skipped) or, where the text opens with `[`, of one JSON list.
+void visit_values(std::string_view text, const std::string& file, const ValueVisitor& visit);
+/// The same of objects; anything else is an error.
 void visit_records(std::string_view text, const std::string& file, const RecordVisitor& visit);
 
 /// Field access. Each throws Error{format} naming place, key, what was expected and what came.

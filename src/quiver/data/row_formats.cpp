@@ -24,10 +24,7 @@ Message message_from(const nlohmann::json& value, const std::string& where) {
 
 /// The turns go to `messages`, the last one's text, which must be the assistant's, to `target`.
 void read_chat(const Record& record, Example& example) {
-  const auto found = record.value.find("messages");
-  QUIVER_CHECK(found != record.value.end() && found->is_array(), format, record.where,
-               "key 'messages': expected a list of objects with role and content");
-  for (const auto& turn : *found) example.messages.push_back(message_from(turn, record.where));
+  example.messages = read_messages(record);
   QUIVER_CHECK(example.messages.size() >= 2, format, record.where,
                "key 'messages': expected at least two turns, came {}", example.messages.size());
   const auto answer = example.messages.back();
@@ -65,6 +62,15 @@ void check_row_keys(const Record& record, Format format) {
 }
 
 }  // namespace
+
+std::vector<Message> read_messages(const Record& record) {
+  const auto found = record.value.find("messages");
+  QUIVER_CHECK(found != record.value.end() && found->is_array(), format, record.where,
+               "key 'messages': expected a list of objects with role and content");
+  std::vector<Message> out;
+  for (const auto& turn : *found) out.push_back(message_from(turn, record.where));
+  return out;
+}
 
 Format row_format_of(const Record& record) {
   if (record.value.contains("messages")) return Format::messages;

@@ -10,6 +10,9 @@ namespace quiver::data {
 /// The row format that a record's keys speak of: messages, alpaca, or rows.
 Format row_format_of(const Record& record);
 
+/// The turns under `messages`: objects of role and content.
+std::vector<Message> read_messages(const Record& record);
+
 /// The example of a row; keys and types are checked. `format` is rows, messages or alpaca.
 Example example_from_row(const Record& record, Format format);
 

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/data/task.h"
 
-#include <algorithm>
 #include <array>
-#include <cmath>
 #include <utility>
 
 #include "quiver/base/error.h"
-#include "quiver/base/random.h"
 #include "quiver/base/strings.h"
 
 namespace quiver::data {
@@ -59,19 +56,6 @@ std::vector<std::size_t> Task::rows(Split split, std::int64_t limit) const {
 std::string Task::place(std::size_t example) const {
   const auto& where = examples[example].where;
   return where.empty() ? fmt::format("row {}", example + 1) : fmt::format("row {} ({})", example + 1, where);
-}
-
-void make_splits(Task& task, double validation_share, std::uint64_t seed) {
-  QUIVER_CHECK(validation_share >= 0 && validation_share < 1, usage, "make_splits",
-               "expected a validation share in [0, 1), came {}", validation_share);
-  if (validation_share == 0 || !task.rows(Split::validation).empty()) return;
-  auto rows = task.rows(Split::train);
-  if (rows.size() < 2) return;
-  Random random(seed);
-  random.shuffle(rows);
-  const auto wanted = static_cast<std::size_t>(std::llround(validation_share * static_cast<double>(rows.size())));
-  const auto count = std::clamp<std::size_t>(wanted, 1, rows.size() - 1);
-  for (std::size_t i = 0; i < count; ++i) task.examples[rows[i]].split = Split::validation;
 }
 
 }  // namespace quiver::data

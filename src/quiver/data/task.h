@@ -93,17 +93,13 @@ struct TaskSet {
 
 /// The tasks of files and folders. A folder is searched to any depth, in the order of the paths, for files that the
 /// format may have (all readable ones where it is automatic), whatever the case of their extensions. Hidden files and
-/// folders and what editors leave are passed over; other files are named in the notes. Files of a folder named after
-/// splits (train.jsonl, dev.jsonl, x-train.jsonl beside x-test.jsonl) are one task, called after the folder or what
-/// stands before the split; a row's `split` counts before its file's. Two tasks of one name are an error.
+/// folders and what editors leave are passed over; other files are named in the notes. Files named after splits
+/// (train.jsonl, dev.jsonl, x-train.jsonl beside x-test.jsonl) are one task, called after their folder or what stands
+/// before the split; a row's `split` counts before its file's. Two tasks of one name are an error.
 TaskSet read_tasks(const std::vector<fs::path>& paths, const ReadOptions& options = {});
 
 /// The task as JSON lines of Quiver's own rows, which read_task gives back; `split` in every row. Chats must have been
 /// rendered: throws Error{unsupported} otherwise.
 std::string task_rows(const Task& task);
-
-/// Moves round(share * n) of the n training examples, at least one where share > 0 and n > 1, to validation: the same
-/// ones on every machine. Leaves a task alone that has validation examples. `validation_share` is in [0, 1).
-void make_splits(Task& task, double validation_share, std::uint64_t seed);
 
 }  // namespace quiver::data

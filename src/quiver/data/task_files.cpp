@@ -85,8 +85,8 @@ std::string named_few(const std::vector<std::string>& names) {
   return fmt::format("{} and {} more", join({names.begin(), names.begin() + kNamed}, ", "), names.size() - kNamed);
 }
 
-/// Marks the files whose names hold splits of one task. A name that is a split alone stands for the folder's task where
-/// the folder was searched; otherwise two files of different splits must agree on the rest of their names.
+/// Marks the files whose names hold splits of one task. A name that is a split alone stands for the folder's task;
+/// otherwise two files of different splits must agree on the rest of their names.
 void group_by_split(std::vector<TaskFile>& files) {
   struct Part {
     TaskFile* file;
@@ -95,13 +95,12 @@ void group_by_split(std::vector<TaskFile>& files) {
   std::map<std::pair<fs::path, std::string>, std::vector<Part>> groups;
   for (auto& file : files) {
     if (const auto part = split_of_stem(file.path.stem().string()))
-      groups[{fs::absolute(file.path).parent_path(), part->first}].push_back({&file, part->second});
+      groups[{folder_of(file.path), part->first}].push_back({&file, part->second});
   }
   for (const auto& [place, parts] : groups) {
     std::set<Split> splits;
     for (const auto& part : parts) splits.insert(part.split);
-    const bool folder = place.second.empty() && parts.front().file->found;
-    if (splits.size() < 2 && !folder) continue;
+    if (splits.size() < 2 && !place.second.empty()) continue;
     for (const auto& part : parts) {
       part.file->group = place.second.empty() ? place.first.filename().string() : place.second;
       part.file->split = part.split;
@@ -110,6 +109,8 @@ void group_by_split(std::vector<TaskFile>& files) {
 }
 
 }  // namespace
+
+fs::path folder_of(const fs::path& file) { return fs::absolute(file).lexically_normal().parent_path(); }
 
 std::vector<TaskFile> find_task_files(const std::vector<fs::path>& paths, Format format,
                                       std::vector<std::string>& notes) {

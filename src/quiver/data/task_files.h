@@ -18,6 +18,9 @@ struct TaskFile {
   std::optional<Split> split = {};  ///< of the file's rows, where it has a group
 };
 
+/// The folder that a file lies in, whole and without `.` and `..`, so that it has a name.
+fs::path folder_of(const fs::path& file);
+
 /// All task files of `paths`, those of a folder in the order of their paths, and a note on every other file in it.
 /// Throws Error{not_found} where a folder has none.
 std::vector<TaskFile> find_task_files(const std::vector<fs::path>& paths, Format format,

@@ -11,6 +11,7 @@
 #include "quiver/data/records.h"
 #include "quiver/data/row_formats.h"
 #include "quiver/data/task.h"
+#include "quiver/data/task_files.h"
 #include "quiver/data/text_file.h"
 
 namespace quiver::data {
@@ -104,7 +105,7 @@ Task read_task(const fs::path& path, const ReadOptions& options) {
   auto format = options.format == Format::automatic ? format_of_extension(path) : options.format;
   if (format == Format::automatic && is_document(text, file)) format = Format::natural_instructions;
 
-  Task task{path.stem().string(), fs::absolute(path).parent_path().filename().string(), {}};
+  Task task{path.stem().string(), folder_of(path).filename().string(), {}};
   TaskBuilder builder(task, format == Format::csv || format == Format::tsv ? Format::rows : format, options.split);
   const auto add = [&](const Record& record) { builder.add(record); };
   if (format == Format::natural_instructions) {

@@ -30,7 +30,7 @@ class Groups {
   explicit Groups(TaskSet& set) : set_(set) {}
 
   void add(const TaskFile& file, Task&& part) {
-    const auto key = (fs::absolute(file.path).parent_path() / file.group).string();
+    const auto key = (folder_of(file.path) / file.group).string();
     const auto [found, is_new] = index_.emplace(key, groups_.size());
     if (is_new) {
       groups_.push_back({set_.tasks.size(), "", {}});

@@ -140,12 +140,17 @@ TEST_F(TaskSetTest, RowsSayTheirSplitAndNameBeforeTheirFile) {
   EXPECT_NE(error().find("files named after splits are one task"), std::string::npos) << error();
 }
 
-TEST_F(TaskSetTest, TwoFilesGivenByNameAreGroupedOneIsNot) {
+TEST_F(TaskSetTest, FilesGivenByNameAreReadAsInTheirFolder) {
   const auto train = write("train.jsonl", row("a")), test = write("test.jsonl", row("b"));
   EXPECT_EQ(read_tasks({train, test}).tasks.size(), 1u);
   const auto alone = read_tasks({test});
-  EXPECT_EQ(names(alone), Names{"test"});
-  EXPECT_EQ(alone.tasks[0].rows(Split::train).size(), 1u);
+  EXPECT_EQ(names(alone), Names{folder_.filename().string()});
+  EXPECT_EQ(alone.tasks[0].rows(Split::test).size(), 1u);
+  EXPECT_EQ(names(alone), names(read_tasks({folder_})));
+  EXPECT_EQ(names(alone), names(read_tasks({folder_ / "." / "test.jsonl"})));
+  EXPECT_EQ(names(alone), names(read_tasks({folder_ / "."})));
+  const auto other = write("birds/test.jsonl", row("c")), named = write("cat-test.jsonl", row("d"));
+  EXPECT_EQ(names(read_tasks({other, test, named})), (Names{"birds", folder_.filename().string(), "cat-test"}));
 }
 
 TEST_F(TaskSetTest, TextThatIsNoUtf8IsRefusedByNameInEveryFormat) {
@@ -171,6 +176,9 @@ TEST_F(TaskSetTest, TextThatIsNoUtf8IsRefusedByNameInEveryFormat) {
   }
   write("t.csv", "source,target\na,b\n" + latin + ",b\n");
   EXPECT_NE(error().find("t.csv:3] expected UTF-8 text, came byte 0xE9 at 21"), std::string::npos) << error();
+  fs::remove(folder_ / "t.csv");
+  write("u.csv", "source,target\na,b\xEF\xBF");
+  EXPECT_NE(error().find("u.csv:2] expected UTF-8 text, came byte 0xEF at 17 of 19"), std::string::npos) << error();
   const auto marked = read_task(write("m.csv", "\xEF\xBB\xBFsource,target\na,caf\xC3\xA9\n"));
   EXPECT_EQ(marked.examples[0].target, "caf\xC3\xA9");
 }

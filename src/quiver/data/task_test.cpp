@@ -205,24 +205,6 @@ TEST_F(TaskTest, FoldersAreReadToAnyDepthInOrder) {
   EXPECT_THROW(read_tasks({folder_ / "empty"}), Error);
 }
 
-TEST(MakeSplits, MovesAFixedShareOnceAndTheSameWay) {
-  Task task;
-  task.examples.resize(100);
-  auto again = task;
-  make_splits(task, 0.1, 3);
-  make_splits(again, 0.1, 3);
-  EXPECT_EQ(task.rows(Split::validation).size(), 10u);
-  EXPECT_EQ(task.rows(Split::validation), again.rows(Split::validation));
-  make_splits(task, 0.5, 3);
-  EXPECT_EQ(task.rows(Split::validation).size(), 10u);
-  make_splits(again, 0.0, 3);
-  EXPECT_THROW(make_splits(task, 1.0, 3), Error);
-  Task small;
-  small.examples.resize(2);
-  make_splits(small, 0.01, 0);
-  EXPECT_EQ(small.rows(Split::validation).size(), 1u);
-}
-
 TEST(RealTasks, AllOfTheDevelopmentLibraryReads) {
   const auto folder = fs::path(QUIVER_SOURCE_DIR) / "../shared/data";
   if (!fs::is_directory(folder)) GTEST_SKIP() << "no development data";

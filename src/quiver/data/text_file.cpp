@@ -23,21 +23,14 @@ std::size_t line_of(std::string_view text, std::size_t at) {
   return 1 + static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
 }
 
-/// Where text that is no UTF-8 first differs from what it would be repaired to.
-std::size_t first_bad_byte(std::string_view text) {
-  const auto repaired = text::to_valid_utf8(text);
-  return static_cast<std::size_t>(std::mismatch(text.begin(), text.end(), repaired.begin(), repaired.end()).first -
-                                  text.begin());
-}
-
 }  // namespace
 
 void check_text(std::string_view text, const std::string& file) {
   const auto zero = text.find('\0');
   QUIVER_CHECK(zero == std::string_view::npos, format, fmt::format("{}:{}", file, line_of(text, zero)),
                "expected UTF-8 text, came a zero byte (UTF-16 without its mark, or no text); save the file as UTF-8");
-  if (text::is_valid_utf8(text)) return;
-  const auto bad = first_bad_byte(text);
+  const auto bad = text::valid_utf8_bytes(text);
+  if (bad == text.size()) return;
   fail(ErrorCode::format, fmt::format("{}:{}", file, line_of(text, bad)),
        "expected UTF-8 text, came byte 0x{:02X} at {} of {} (Latin-1 or another encoding?); save the file as UTF-8",
        static_cast<unsigned char>(text[bad]), bad, text.size());

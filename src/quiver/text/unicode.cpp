@@ -73,14 +73,17 @@ void append_utf8(char32_t code_point, std::string& out) {
   }
 }
 
-bool is_valid_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
+std::size_t valid_utf8_bytes(std::string_view text) {
+  std::size_t at = 0;
+  while (at < text.size()) {
     const auto scan = scan_character(text, at);
-    if (scan.kind != Scan::Kind::complete) return false;
+    if (scan.kind != Scan::Kind::complete) break;
     at += scan.bytes;
   }
-  return true;
+  return at;
 }
+
+bool is_valid_utf8(std::string_view text) { return valid_utf8_bytes(text) == text.size(); }
 
 std::size_t append_valid_utf8(std::string_view bytes, TrailingBytes trailing, std::string& out) {
   std::size_t at = 0;

@@ -26,6 +26,8 @@ Character character_at(std::string_view text, std::size_t at);
 std::size_t previous_character(std::string_view text, std::size_t at);
 void append_utf8(char32_t code_point, std::string& out);
 
+/// Bytes of the longest valid beginning: text.size() where all of it is.
+std::size_t valid_utf8_bytes(std::string_view text);
 bool is_valid_utf8(std::string_view text);
 
 enum class TrailingBytes { keep, replace };
