@@ -6,12 +6,6 @@
 
 namespace quiver::serving {
 
-TextPrompt raw_prompt(const text::LoadedTokenizer& tokenizer, std::string_view text) {
-  TextPrompt out{text::encode_prompt(*tokenizer.tokenizer, text), tokenizer.tokenizer->eos_ids()};
-  QUIVER_CHECK(!out.ids.empty(), usage, "--prompt", "the prompt is empty");
-  return out;
-}
-
 TextPrompt chat_prompt(const text::LoadedTokenizer& tokenizer, std::span<const text::Message> messages) {
   return {text::encode_chat(tokenizer, messages), text::chat_ends(tokenizer)};
 }

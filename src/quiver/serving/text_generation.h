@@ -21,8 +21,6 @@ struct TextPrompt {
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> ends;
 };
-/// Throws Error{usage} where it holds no token.
-TextPrompt raw_prompt(const text::LoadedTokenizer& tokenizer, std::string_view text);
 /// The turns so far; the answer is the next one.
 TextPrompt chat_prompt(const text::LoadedTokenizer& tokenizer, std::span<const text::Message> messages);
 

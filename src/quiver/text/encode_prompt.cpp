@@ -16,14 +16,17 @@ const ChatTemplate& template_of(const LoadedTokenizer& loaded) {
 
 }  // namespace
 
-std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view text) {
-  return tokenizer.encode(text, {.add_special_tokens = true});
+EncodedChat render_chat(const LoadedTokenizer& loaded, std::span<const Message> messages, const ChatOptions& options) {
+  const auto& chat = template_of(loaded);
+  const auto parts = chat.parts(messages, options);
+  EncodedChat out{"", loaded.tokenizer->encode(parts, chat.source())};
+  for (const auto& part : parts) out.text += part.text;
+  return out;
 }
 
 std::vector<TokenId> encode_chat(const LoadedTokenizer& loaded, std::span<const Message> messages,
                                  const ChatOptions& options) {
-  const auto& chat = template_of(loaded);
-  return loaded.tokenizer->encode(chat.parts(messages, options), chat.source());
+  return render_chat(loaded, messages, options).ids;
 }
 
 std::optional<TokenId> turn_end(const LoadedTokenizer& loaded) {

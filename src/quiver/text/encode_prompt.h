@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a model is given to go on from, as ids: the one place that decides what stands around a text.
+// A chat as the ids that a model goes on from, and what ends an answer in it.
 //
-// A raw prompt gets what the tokenizer's own template puts around a text: begin-of-sequence where the model's files say
-// so, and nothing where they do not. A chat is the chat template's text and no more: a template that wants
-// begin-of-sequence writes it. What people say in a chat is plain text; only the template's parts hold special tokens.
+// They are the chat template's text and no more: a template that wants begin-of-sequence writes it. What people say is
+// plain text; only the template's parts hold special tokens.
 #pragma once
 
 #include <optional>
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "quiver/text/load_tokenizer.h"
 
 namespace quiver::text {
 
-/// Special tokens in the text are themselves.
-std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view text);
-
+struct EncodedChat {
+  std::string text;  ///< what the template makes of the messages
+  std::vector<TokenId> ids;
+};
 /// Throws Error{unsupported} where the model has no chat template, or none that Quiver knows.
+EncodedChat render_chat(const LoadedTokenizer& loaded, std::span<const Message> messages,
+                        const ChatOptions& options = {});
 std::vector<TokenId> encode_chat(const LoadedTokenizer& loaded, std::span<const Message> messages,
                                  const ChatOptions& options = {});
 

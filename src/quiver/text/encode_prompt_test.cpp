@@ -36,16 +36,12 @@ LoadedTokenizer bytes(bool markers_are_special = true) {
   return {std::make_shared<const Tokenizer>(std::move(parts), "test"), ChatTemplate(kChatMl)};
 }
 
-TEST(EncodePrompt, ARawPromptBeginsAsTheTokenizerSays) {
-  const auto loaded = bytes();
-  EXPECT_EQ(encode_prompt(*loaded.tokenizer, "a</s>"), (std::vector<TokenId>{kBegin, 'a', kEnd}));
-}
-
 TEST(EncodePrompt, AChatIsTheTemplatesTextAlone) {
   const auto loaded = bytes();
   const std::vector<Message> messages{{"user", "Hi"}};
   const auto ids = encode_chat(loaded, messages);
   EXPECT_EQ(ids, loaded.tokenizer->encode(loaded.chat_template->render(messages)));
+  EXPECT_EQ(render_chat(loaded, messages).text, loaded.chat_template->render(messages));
   EXPECT_EQ(ids.front(), kStartOfTurn);
   EXPECT_EQ(std::count(ids.begin(), ids.end(), kEndOfTurn), 1);
 }
