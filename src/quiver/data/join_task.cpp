@@ -5,6 +5,13 @@
 
 namespace quiver::data {
 
+std::int32_t end_token(const text::Tokenizer& tokenizer, const JoinOptions& options, const std::string& where) {
+  const auto& ends = tokenizer.eos_ids();
+  QUIVER_CHECK(!ends.empty() || !options.append_eos, unsupported, where,
+               "the tokenizer names no end-of-sequence token; give --no-eos");
+  return ends.empty() ? -1 : ends[0];
+}
+
 void look_at_cuts(const Task& task, std::size_t example, const TokenRow& row, RowFindings& findings) {
   if (row.dropped_tokens == 0) return;
   findings.add(RowFinding::cut, task, example, fmt::format("{} tokens were dropped", row.dropped_tokens));

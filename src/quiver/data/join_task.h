@@ -2,10 +2,12 @@
 // The rows of a task, joined as training takes them.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "quiver/data/join.h"
 #include "quiver/data/row_findings.h"
+#include "quiver/text/tokenizer.h"
 
 namespace quiver::data {
 
@@ -13,6 +15,10 @@ struct JoinedTask {
   std::vector<TokenRow> rows;
   RowFindings findings;
 };
+
+/// What ends a target; -1: nothing. Throws Error{unsupported} at `where` where an end is to be appended and the
+/// tokenizer names none.
+std::int32_t end_token(const text::Tokenizer& tokenizer, const JoinOptions& options, const std::string& where);
 
 /// The examples numbered in `indices`, called `what` in the findings. Throws Error{format} that names task and row
 /// where nothing is left to learn.

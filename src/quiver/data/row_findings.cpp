@@ -25,7 +25,7 @@ constexpr std::array<Words, 11> kWords = {
      {"empty_source", "have an empty source"},
      {"empty_target", "have an empty target: its end is all there is to learn"},
      {"without_options", "have no options, others do: all are scored by exact match, answers are generated there"},
-     {"outside_options", "have a target that is none of their options, and count as wrong"},
+     {"outside_options", "have a target that is none of their options or labels, and count as wrong"},
      {"spaced_options",
       "have a target that is among their options but for white space at the ends, which is passed over"},
      {"long_answer", "have a target of more tokens than --max-new-tokens, which no answer can match"},
@@ -83,17 +83,19 @@ void look_at_texts(const Task& task, const std::vector<std::size_t>& rows, RowFi
   }
 }
 
-void look_at_options(const Task& task, const std::vector<std::size_t>& rows, RowFindings& findings) {
+void look_at_options(const Task& task, const std::vector<std::size_t>& rows, const std::vector<std::string>& labels,
+                     RowFindings& findings) {
   const bool some = std::any_of(rows.begin(), rows.end(), [&](auto i) { return !task.examples[i].options.empty(); });
   for (const auto i : rows) {
     const auto& example = task.examples[i];
+    const auto& choices = example.options.empty() ? labels : example.options;
     const auto right = example.right_answers();
-    if (example.options.empty()) {
+    if (choices.empty()) {
       if (some) findings.add(RowFinding::without_options, task, i);
-    } else if (!same_but_for_space(example.options, right)) {
+    } else if (!same_but_for_space(choices, right)) {
       findings.add(RowFinding::outside_options, task, i,
-                   fmt::format("'{}' is none of '{}'", right.front(), join(example.options, "', '")));
-    } else if (!contains_any(example.options, right)) {
+                   fmt::format("'{}' is none of '{}'", right.front(), join(choices, "', '")));
+    } else if (!contains_any(choices, right)) {
       findings.add(RowFinding::spaced_options, task, i);
     }
   }

@@ -22,7 +22,7 @@ enum class RowFinding {
   empty_source,     ///< nothing before the target
   empty_target,     ///< the end alone is to learn
   without_options,  ///< among rows that have options
-  outside_options,  ///< no right answer is among the options
+  outside_options,  ///< no right answer is among the options (or the labels that are ranked)
   spaced_options,   ///< a right answer is, but for white space at the ends
   long_answer,      ///< the target has more tokens than an answer may have
   left_out,         ///< cannot be joined or scored
@@ -52,7 +52,8 @@ class RowFindings {
 
 /// Findings that rows show as they are read: weights, empty texts.
 void look_at_texts(const Task& task, const std::vector<std::size_t>& rows, RowFindings& findings);
-/// Findings of rows that are scored: their options against their right answers.
-void look_at_options(const Task& task, const std::vector<std::size_t>& rows, RowFindings& findings);
+/// Findings of rows that are scored: what they may answer, their options or else `labels`, against their right answers.
+void look_at_options(const Task& task, const std::vector<std::size_t>& rows, const std::vector<std::string>& labels,
+                     RowFindings& findings);
 
 }  // namespace quiver::data

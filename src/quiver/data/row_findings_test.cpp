@@ -45,13 +45,17 @@ TEST(RowFindings, OptionsThatLackTheAnswer) {
                    example("a", "yes", {" yes", " no"}), example("a", "free"), example("a", "x", {"yes", "no"})};
   task.examples[4].references = {"none", "no"};
   RowFindings findings("t", "test", 5);
-  look_at_options(task, all(task), findings);
+  look_at_options(task, all(task), {}, findings);
   EXPECT_EQ(findings.json(), (nlohmann::json{{"outside_options", 1}, {"spaced_options", 1}, {"without_options", 1}}));
   EXPECT_NE(findings.lines()[1].find("row 2: 'Yes' is none of 'yes', 'no'"), std::string::npos);
   Task generated{"g", "", {example("a", "free"), example("b", "free")}};
   RowFindings none("g", "test", 2);
-  look_at_options(generated, all(generated), none);
+  look_at_options(generated, all(generated), {}, none);
   EXPECT_TRUE(none.json().empty());
+  look_at_options(generated, all(generated), {"bound", "free"}, none);
+  EXPECT_TRUE(none.json().empty());
+  look_at_options(generated, all(generated), {"bound"}, none);
+  EXPECT_EQ(none.count(RowFinding::outside_options), 2u);
 }
 
 TEST(JoinRows, CountsWhatWasCut) {

@@ -5,6 +5,8 @@
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+
 #include "quiver/model/answer_pass.h"
 #include "quiver/ops/cross_entropy.h"
 
@@ -47,6 +49,13 @@ void score_branches(const model::Model& model, const std::vector<PromptCandidate
 }
 
 }  // namespace
+
+void add_candidate(std::span<const std::int32_t> prompt, std::span<const std::int32_t> candidate,
+                   std::vector<PromptCandidates>& to) {
+  if (to.empty() || !std::equal(prompt.begin(), prompt.end(), to.back().prompt.begin(), to.back().prompt.end()))
+    to.push_back({{prompt.begin(), prompt.end()}, {}});
+  to.back().candidates.emplace_back(candidate.begin(), candidate.end());
+}
 
 std::vector<std::vector<double>> score_candidates(const model::Model& model,
                                                   const std::vector<PromptCandidates>& prompts,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "quiver/model/bind_experts.h"
@@ -14,6 +15,10 @@ struct PromptCandidates {
   std::vector<std::int32_t> prompt;
   std::vector<std::vector<std::int32_t>> candidates;  ///< none empty
 };
+
+/// Adds a candidate to the last prompt where that is `prompt`, else to a new one.
+void add_candidate(std::span<const std::int32_t> prompt, std::span<const std::int32_t> candidate,
+                   std::vector<PromptCandidates>& to);
 
 /// Log-likelihood of each candidate, summed over its tokens: [prompt][candidate]. `bind` gets prompt numbers as
 /// requests.

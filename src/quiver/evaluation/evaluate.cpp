@@ -31,16 +31,25 @@ struct Joined {
   std::vector<PromptCandidates> candidates;
   std::vector<Ids> read;  ///< by prompt
 
-  /// What stands before an answer is computed once for all answers in turn that share it; a token over the border, or a
-  /// long answer that cuts the source, gives an answer its own.
-  void add(const data::TokenRow& row, Ids reads) {
-    const auto border = row.ids.begin() + row.target_begin;
-    Ids before(row.ids.begin(), border);
-    if (candidates.empty() || candidates.back().prompt != before) {
-      candidates.push_back({before, {}});
-      read.push_back(reads.empty() ? std::move(before) : std::move(reads));
+  /// What stands before an answer is computed once for all answers in turn that share it, and what routers read; a
+  /// token over the border, or a long answer that cuts the source, gives an answer its own.
+  void add(std::span<const std::int32_t> before, std::span<const std::int32_t> answer,
+           std::span<const std::int32_t> reads) {
+    const bool read_alike =
+        !read.empty() && std::equal(reads.begin(), reads.end(), read.back().begin(), read.back().end());
+    if (!read_alike) candidates.push_back({{before.begin(), before.end()}, {}});
+    add_candidate(before, answer, candidates);
+    if (read.size() < candidates.size()) read.emplace_back(reads.begin(), reads.end());
+  }
+
+  /// The options of a row, then its target.
+  void add_row(const ScoredRows& rows, std::size_t i) {
+    for (const auto& [prompt, answers] : rows.answers(i)) {
+      for (const auto& answer : answers) add(prompt, answer, prompt);
     }
-    candidates.back().candidates.emplace_back(border, row.ids.end());
+    const auto ids = std::span(rows.target(i).ids);
+    const auto border = static_cast<std::size_t>(rows.target(i).target_begin);
+    add(ids.first(border), ids.subspan(border), rows.source_ids(i));
   }
 };
 
@@ -87,7 +96,7 @@ class TaskRun {
     std::int64_t tokens = 0;
     std::size_t end = begin;
     while (end < rows_.size() && (end == begin || tokens < options_.batch_tokens))
-      tokens += rows_.target(end++).target_begin + 8;
+      tokens += static_cast<std::int64_t>(rows_.target(end++).ids.size());
     return end;
   }
 
@@ -131,8 +140,7 @@ class TaskRun {
     Joined joined;
     std::vector<std::size_t> prompt_of_row;
     for (std::size_t i = begin; i < end; ++i) {
-      for (const auto& text : rows_.choices(i)) joined.add(rows_.choice(i, text), {});
-      joined.add(rows_.target(i), options_.join.whole_sequence_loss ? rows_.source_ids(i) : Ids());
+      joined.add_row(rows_, i);
       prompt_of_row.push_back(joined.candidates.size() - 1);
     }
     auto bind = start(joined.read);

@@ -43,9 +43,9 @@ struct EvaluateOptions {
   data::JoinOptions join;            ///< those that the experts were trained with
   std::int64_t vectors_before = 0;   ///< that experts read before a prompt: they take places in the model's context
   std::int64_t max_new_tokens = 64;  ///< of a generated answer
-  std::int64_t batch_tokens = 2048;  ///< prompt tokens computed at once; memory grows with it
-  /// A task without options whose training rows have at most this many different targets is ranked among them. 0:
-  /// never.
+  std::int64_t batch_tokens = 2048;  ///< of rows that are computed at once; memory grows with it
+  /// A task none of whose scored rows lists options, and whose training rows have at most this many different targets,
+  /// is ranked among them. 0: never.
   std::int64_t label_limit = 0;
   std::uint64_t seed = 0;  ///< of the bootstrap
 };
@@ -63,6 +63,7 @@ struct Evaluation {
   std::map<std::string, Measured> measured;       ///< by metric, to compare with another route's over the same rows
   std::vector<double> routing_accuracy_by_layer;  ///< empty where it is not measured
   std::vector<Sample> samples;
+  std::vector<std::size_t> rows;  ///< numbers of the examples that were scored
   data::RowFindings findings;
 };
 

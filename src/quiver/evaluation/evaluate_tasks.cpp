@@ -12,7 +12,7 @@ namespace {
 
 class TasksRun {
  public:
-  TasksRun(const EvaluateInputs& inputs, const std::vector<data::Task>& tasks, const std::vector<RouteInUse>& routes,
+  TasksRun(const EvaluateInputs& inputs, std::span<const data::Task> tasks, const std::vector<RouteInUse>& routes,
            const TasksObserver& observer)
       : inputs_(inputs), tasks_(tasks), routes_(routes), observer_(observer) {}
 
@@ -55,17 +55,28 @@ class TasksRun {
     for (std::size_t r = 0; r < routes_.size(); ++r) {
       const auto& route = routes_[r];
       if (route.needs_known_task && !known(task)) continue;
-      try {
-        auto result = evaluate(inputs_, task, *route.router, route.name, route.options);
-        for (auto& row : result.results) row.held_out = !known(task);
-        report(task, result, said);
-        if (r == 0)
-          first = std::move(result);
-        else if (first)
-          compare(result, *first, route.options.seed);
-      } catch (const Error& error) {
-        fail(task, route.name, error.what());
-      }
+      auto result = scored(task, route);
+      if (!result) continue;
+      for (auto& row : result->results) row.held_out = !known(task);
+      report(task, *result, said);
+      if (r == 0)
+        first = std::move(result);
+      else if (first)
+        compare(*result, *first, route.options.seed);
+    }
+  }
+
+  /// Nothing where the task fails under the route. LibTorch's errors and a lack of memory lose one task too.
+  std::optional<Evaluation> scored(const data::Task& task, const RouteInUse& route) {
+    try {
+      return evaluate(inputs_, task, *route.router, route.name, route.options);
+    } catch (const Error& error) {
+      fail(task, route.name, error.what());
+      return std::nullopt;
+    } catch (const std::exception& error) {
+      const std::string message = error.what();
+      fail(task, route.name, message.substr(0, message.find('\n')));
+      return std::nullopt;
     }
   }
 
@@ -81,6 +92,9 @@ class TasksRun {
   }
 
   void compare(const Evaluation& result, const Evaluation& first, std::uint64_t seed) {
+    if (result.rows != first.rows)
+      inputs_.progress.say(fmt::format("task {}: {} is not compared with {}, which could score other rows",
+                                       headline(result).task, headline(result).route, headline(first).route));
     for (auto& difference : differences_of(result, first, seed)) {
       if (observer_.on_difference) observer_.on_difference(difference);
       out_.differences.push_back(std::move(difference));
@@ -88,7 +102,7 @@ class TasksRun {
   }
 
   const EvaluateInputs& inputs_;
-  const std::vector<data::Task>& tasks_;
+  std::span<const data::Task> tasks_;
   const std::vector<RouteInUse>& routes_;
   const TasksObserver& observer_;
   TasksEvaluation out_;
@@ -100,7 +114,7 @@ std::string Failure::line() const {
   return fmt::format("task {}{}: {}", task, route.empty() ? "" : " under " + route, message);
 }
 
-TasksEvaluation evaluate_tasks(const EvaluateInputs& inputs, const std::vector<data::Task>& tasks,
+TasksEvaluation evaluate_tasks(const EvaluateInputs& inputs, std::span<const data::Task> tasks,
                                const std::vector<RouteInUse>& routes, const TasksObserver& observer) {
   QUIVER_CHECK(!routes.empty(), usage, "evaluate", "expected at least one route, came none");
   return TasksRun(inputs, tasks, routes, observer).run();

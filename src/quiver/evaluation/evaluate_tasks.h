@@ -2,11 +2,12 @@
 // Tasks under routes, so that one bad task or row never loses the others.
 //
 // What a task's text shows (no rows of the split, a metric that there is not) is said before anything is computed. A
-// task that fails is said, noted and left out; the others go on. Routes are compared with the first one by intervals of
-// paired differences.
+// task that fails, whatever it fails of, is said, noted and left out; the others go on. Routes are compared with the
+// first one by intervals of paired differences.
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,7 @@ struct TasksObserver {
 };
 
 /// `inputs.expert_tasks`, where it is there, says which tasks are known; the others' results are marked held out.
-TasksEvaluation evaluate_tasks(const EvaluateInputs& inputs, const std::vector<data::Task>& tasks,
+TasksEvaluation evaluate_tasks(const EvaluateInputs& inputs, std::span<const data::Task> tasks,
                                const std::vector<RouteInUse>& routes, const TasksObserver& observer);
 
 }  // namespace quiver::evaluation

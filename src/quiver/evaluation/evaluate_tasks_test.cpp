@@ -168,7 +168,53 @@ TEST_F(TinyEvaluation, ABadTaskDoesNotLoseTheOthers) {
   EXPECT_NE(found.failures[0].line().find("task task1: unknown metric 'acuracy'; did you mean 'accuracy'"),
             std::string::npos)
       << found.failures[0].line();
-  EXPECT_NE(found.failures[1].line().find("task task2: no rows of split 'test'"), std::string::npos);
+  EXPECT_NE(found.failures[1].line().find("task task2: no rows of split 'test'; there are train (2)"),
+            std::string::npos);
+}
+
+/// Fails as LibTorch does, with a stack of calls.
+class FailingRouter : public routing::Router {
+ public:
+  std::unique_ptr<routing::Sessions> sessions() const override {
+    throw std::runtime_error("out of memory\nframe #0: somewhere");
+  }
+};
+
+TEST_F(TinyEvaluation, WhateverATaskFailsOfTheOthersAreScored) {
+  const routing::ConstantRouter base(bank_, {});
+  const FailingRouter failing;
+  std::vector<data::Task> tasks(2);
+  for (std::size_t t = 0; t < tasks.size(); ++t) {
+    tasks[t].name = fmt::format("task{}", t);
+    tasks[t].examples = {row("ab", "yes", {"yes", "no"})};
+  }
+  SilentProgress silent;
+  const auto found =
+      evaluate_tasks({model_, tokenizer_, silent}, tasks, {{"failing", &failing, {}}, {"base", &base, {}}}, {});
+  ASSERT_EQ(found.failures.size(), 2u);
+  EXPECT_EQ(found.failures[0].line(), "task task0 under failing: out of memory");
+  EXPECT_TRUE(std::any_of(found.results.begin(), found.results.end(), [](const auto& r) { return r.task == "task1"; }));
+  TasksObserver full_disk;
+  full_disk.on_result = [](const Evaluation&) { quiver::fail(ErrorCode::io, "samples", "cannot write"); };
+  EXPECT_THROW(evaluate_tasks({model_, tokenizer_, silent}, tasks, {{"base", &base, {}}}, full_disk), Error)
+      << "no failure of the task";
+}
+
+TEST_F(TinyEvaluation, RoutesThatScoreOtherRowsAreNotCompared) {
+  const routing::ConstantRouter base(bank_, {});
+  std::vector<data::Task> tasks(1);
+  tasks[0].name = "t";
+  tasks[0].examples = {row("", "ab"), row("cd", ""), row("ef", "gh")};
+  RouteInUse without_empty_targets{"first", &base, {}}, without_empty_sources{"second", &base, {}};
+  without_empty_targets.options.join.append_eos = false;
+  without_empty_targets.options.join.start_token = kEnd;
+  for (auto* route : {&without_empty_targets, &without_empty_sources}) route->options.max_new_tokens = 2;
+  SilentProgress silent;
+  const auto found =
+      evaluate_tasks({model_, tokenizer_, silent}, tasks, {without_empty_targets, without_empty_sources}, {});
+  EXPECT_EQ(found.failures.size(), 2u);
+  for (const auto& result : found.results) EXPECT_EQ(result.count, 2u);
+  EXPECT_TRUE(found.differences.empty());
 }
 
 TEST_F(TinyEvaluation, TheFirstMetricOfATaskIsItsHeadline) {

@@ -13,19 +13,24 @@ class WatchedRouter : public routing::Router {
  public:
   explicit WatchedRouter(const routing::Router& inner) : inner_(inner) {}
   std::unique_ptr<routing::Sessions> sessions() const override { return std::make_unique<Watched>(*this); }
-  mutable std::int64_t tokens = 0, passes = 0;
+  mutable std::int64_t tokens = 0, most_tokens = 0, passes = 0;
+  mutable std::vector<Ids> read;
 
  private:
   class Watched : public routing::Sessions {
    public:
     explicit Watched(const WatchedRouter& router) : router_(router), inner_(router.inner_.sessions()) {}
     std::vector<Id> open(const std::vector<routing::Request>& requests) override {
-      for (const auto& request : requests) EXPECT_EQ(request.task, "tiny");
+      for (const auto& request : requests) {
+        EXPECT_EQ(request.task, "tiny");
+        router_.read.emplace_back(request.prompt.begin(), request.prompt.end());
+      }
       return inner_->open(requests);
     }
     at::Tensor soft_prompt(Id id) const override { return inner_->soft_prompt(id); }
     std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch, const std::vector<Id>& ids) override {
       router_.tokens += batch.tokens();
+      router_.most_tokens = std::max(router_.most_tokens, batch.tokens());
       ++router_.passes;
       return inner_->bind(batch, ids);
     }
@@ -205,6 +210,73 @@ TEST_F(TinyEvaluation, FewLabelsOfTheTrainingRowsAreRankedOnRequest) {
   options.label_limit = 2;
   options.max_new_tokens = 2;
   EXPECT_EQ(headline(evaluated(base, options)).metric, "exact_match") << "three labels are too many for two";
+}
+
+TEST_F(TinyEvaluation, LabelsAreRankedWhereNoRowListsOptions) {
+  const routing::ConstantRouter base(bank_, {});
+  EvaluateOptions options;
+  options.label_limit = 3;
+  options.max_new_tokens = 2;
+  task_.examples = {row("ab", "yes"), row("ab", "no"), row("cd", "yes"), row("ef", "no", {"yes", "no"})};
+  task_.examples[0].split = task_.examples[1].split = data::Split::train;
+  const auto forward = evaluated(base, options);
+  std::swap(task_.examples[2], task_.examples[3]);
+  const auto backward = evaluated(base, options);
+  for (const auto* got : {&forward, &backward}) {
+    EXPECT_EQ(headline(*got).metric, "exact_match");
+    EXPECT_EQ(got->findings.count(data::RowFinding::without_options), 1u);
+  }
+  EXPECT_EQ(forward.samples[0].prediction, backward.samples[1].prediction);
+  task_.examples[2] = row("ef", "maybe");
+  const auto ranked = evaluated(base, options);
+  EXPECT_EQ(headline(ranked).metric, "accuracy");
+  EXPECT_EQ(ranked.findings.count(data::RowFinding::outside_options), 1u);
+  EXPECT_NE(ranked.findings.lines()[0].find("'maybe' is none of 'no', 'yes'"), std::string::npos);
+}
+
+TEST_F(TinyEvaluation, WholeRowsAreRoutedByTheirSourcesInPortions) {
+  const routing::ConstantRouter expert(bank_, {{0, 1.0f}});
+  const WatchedRouter watched(expert);
+  EvaluateOptions options;
+  options.join.whole_sequence_loss = true;
+  options.join.begin_token = kEnd;
+  options.batch_tokens = 40;
+  options.max_new_tokens = 1;
+  std::size_t longest = 0;
+  for (int i = 0; i < 8; ++i) {
+    task_.examples.push_back(row(words(6 + i % 3), "ab", {"ab", "cd"}));
+    longest = std::max(longest, prompt_of(task_.examples.back()).size() + 4);
+  }
+  evaluated(watched, options);
+  constexpr std::int64_t kOptions = 8;  // tokens of them in one portion, at most
+  EXPECT_LE(watched.most_tokens, options.batch_tokens + static_cast<std::int64_t>(longest) + kOptions);
+  for (const auto& example : task_.examples) {
+    auto prompt = prompt_of(example);
+    prompt.insert(prompt.begin(), kEnd);
+    EXPECT_EQ(std::count(watched.read.begin(), watched.read.end(), prompt), 2) << example.source;
+  }
+
+  // Rows that begin alike are each routed by what they read.
+  for (auto& example : task_.examples) example.options.clear();
+  const WatchedRouter again(expert);
+  evaluated(again, options);
+  for (const auto& example : task_.examples) {
+    auto prompt = prompt_of(example);
+    prompt.insert(prompt.begin(), kEnd);
+    EXPECT_EQ(std::count(again.read.begin(), again.read.end(), prompt), 2) << "scored and answered: " << example.source;
+  }
+}
+
+TEST_F(TinyEvaluation, AWholeRowWithoutAnAnswerIsRead) {
+  const routing::ConstantRouter base(bank_, {});
+  EvaluateOptions options;
+  options.join.whole_sequence_loss = true;
+  options.join.append_eos = false;
+  options.max_new_tokens = 1;
+  task_.examples = {row("abc def", ""), row("ab", "cd")};
+  const auto got = evaluated(base, options);
+  ASSERT_EQ(got.samples.size(), 2u);
+  EXPECT_EQ(got.samples[0].scores.at("target_tokens"), static_cast<double>(prompt_of(task_.examples[0]).size() - 1));
 }
 
 TEST_F(TinyEvaluation, ATaskAsksForMetricsByName) {

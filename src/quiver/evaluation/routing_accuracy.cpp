@@ -5,6 +5,8 @@
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
+#include <numeric>
+
 namespace quiver::evaluation {
 
 /// Passes requests on and counts.
@@ -34,17 +36,25 @@ class RoutingAccuracy::Listener : public model::PassingOn {
       const c10::AutoGradMode no_gradient(false);
       const auto dense = ops::dense_weights(*mix, sums_.right_.numel());
       const auto heaviest = ((dense == dense.amax(1, true)) & (dense > 0)).to(at::kFloat);
-      right_ = (heaviest * sums_.right_).sum(1) / heaviest.sum(1).clamp_min(1.0);
+      add_up((heaviest * sums_.right_).sum(1) / heaviest.sum(1).clamp_min(1.0));
       last_ = mix;
     }
-    for (std::size_t i = 0; i < batch_.rows.size(); ++i) {
-      const auto& row = batch_.rows[i];
-      const Share share{right_.narrow(0, row.begin, row.count).sum().item<double>(), static_cast<double>(row.count)};
+    for (std::size_t i = 0; i < shares_.size(); ++i) {
       for (auto* sum : {&sums_.rows_[requests_[i]], &sums_.layers_[layer]}) {
-        sum->right += share.right;
-        sum->tokens += share.tokens;
+        sum->right += shares_[i].right;
+        sum->tokens += shares_[i].tokens;
       }
     }
+  }
+
+  /// The share of each of the batch's rows, of its tokens' [T].
+  void add_up(const at::Tensor& right) {
+    const auto values = right.to(at::kCPU, at::kDouble).contiguous();
+    const double* of = values.const_data_ptr<double>();
+    shares_.clear();
+    for (const auto& row : batch_.rows)
+      shares_.push_back(
+          {std::accumulate(of + row.begin, of + row.begin + row.count, 0.0), static_cast<double>(row.count)});
   }
 
   std::unique_ptr<model::ExpertSource> source_;
@@ -52,7 +62,7 @@ class RoutingAccuracy::Listener : public model::PassingOn {
   std::vector<std::size_t> requests_;
   RoutingAccuracy& sums_;
   std::shared_ptr<const ops::Mix> last_;  ///< many sites share one; held, so that no other takes its address
-  at::Tensor right_;                      ///< [T] of that mix
+  std::vector<Share> shares_;             ///< of that mix, by row
 };
 
 RoutingAccuracy::RoutingAccuracy(const model::Model& model, std::vector<float> right)

@@ -2,6 +2,8 @@
 #include "quiver/evaluation/scored_rows.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <set>
 
 #include "quiver/base/error.h"
@@ -20,18 +22,30 @@ bool has_several_lines(const data::Task& task) {
   });
 }
 
-/// Refused where there is none to append, as in training.
-std::int32_t end_token(const text::Tokenizer& tokenizer, const data::Task& task, const data::JoinOptions& join) {
-  const auto& ends = tokenizer.eos_ids();
-  QUIVER_CHECK(!ends.empty() || !join.append_eos, unsupported, "task " + task.name,
-               "the tokenizer names no end-of-sequence token; give --no-eos");
-  return ends.empty() ? -1 : ends[0];
+/// The splits that a task has rows of, and how many.
+std::string splits_of(const data::Task& task) {
+  std::vector<std::string> out;
+  for (const auto split : {data::Split::train, data::Split::validation, data::Split::test}) {
+    if (const auto rows = task.rows(split).size(); rows > 0)
+      out.push_back(fmt::format("{} ({})", data::split_name(split), rows));
+  }
+  return out.empty() ? "none at all" : quiver::join(out, ", ");
+}
+
+/// Remembers what it has encoded: the texts of one row, whose source stands before each of its answers.
+data::Encode remembering(data::Encode encode) {
+  auto known = std::make_shared<std::map<std::string, std::vector<std::int32_t>, std::less<>>>();
+  return [known, encode = std::move(encode)](std::string_view text) {
+    if (const auto found = known->find(text); found != known->end()) return found->second;
+    return known->emplace(text, encode(text)).first->second;
+  };
 }
 
 }  // namespace
 
 std::string problem_of(const data::Task& task, const EvaluateOptions& options) {
-  if (task.rows(options.split, 1).empty()) return fmt::format("no rows of split '{}'", data::split_name(options.split));
+  if (task.rows(options.split, 1).empty())
+    return fmt::format("no rows of split '{}'; there are {}", data::split_name(options.split), splits_of(task));
   for (const auto& metric : task.metrics) {
     if (!is_task_metric(metric))
       return fmt::format("unknown metric '{}'{}", metric, suggestion(metric, task_metric_names()));
@@ -49,7 +63,7 @@ ScoredRows::ScoredRows(const model::Model& model, const text::Tokenizer& tokeniz
   const auto problem = problem_of(task, options);
   QUIVER_CHECK(problem.empty(), usage, "task " + task.name, "{}", problem);
   data::check(options.join);
-  end_ = end_token(tokenizer, task, options.join);
+  end_ = data::end_token(tokenizer, options.join, "task " + task.name);
   const auto context = model.config().max_positions - options.vectors_before;
   auto& longest = options_.join.max_tokens;
   longest = static_cast<std::int32_t>(std::min<std::int64_t>(longest, context));
@@ -60,9 +74,9 @@ ScoredRows::ScoredRows(const model::Model& model, const text::Tokenizer& tokeniz
   const auto wanted = task.rows(options.split, options.limit);
   findings_ = {task.name, data::split_name(options.split), wanted.size()};
   data::look_at_texts(task, wanted, findings_);
-  data::look_at_options(task, wanted, findings_);
-  labels_ = labels(wanted.front());
-  for (const auto row : wanted) join(row);
+  labels_ = labels(wanted);
+  data::look_at_options(task, wanted, labels_, findings_);
+  for (const auto row : wanted) add(row);
   QUIVER_CHECK(!rows_.empty(), format, "task " + task.name, "none of its {} rows can be scored; {}", wanted.size(),
                findings_.lines().back());
 }
@@ -71,32 +85,61 @@ data::Encode ScoredRows::encode() const {
   return [this](std::string_view text) { return tokenizer_.encode(text); };
 }
 
-/// Training targets to rank among, where the task lists no options itself and has few.
-std::vector<std::string> ScoredRows::labels(std::size_t first_row) const {
+/// Training targets to rank among, where no row lists options and they are few.
+std::vector<std::string> ScoredRows::labels(const std::vector<std::size_t>& wanted) const {
+  const auto lists_options = [&](std::size_t row) { return !task_.examples[row].options.empty(); };
+  if (options_.label_limit <= 0 || std::any_of(wanted.begin(), wanted.end(), lists_options)) return {};
   std::set<std::string> distinct;
-  if (options_.label_limit > 0 && task_.examples[first_row].options.empty()) {
-    for (const auto i : task_.rows(data::Split::train)) distinct.insert(task_.examples[i].target);
-  }
-  if (distinct.size() > static_cast<std::size_t>(std::max<std::int64_t>(0, options_.label_limit))) return {};
+  for (const auto i : task_.rows(data::Split::train)) distinct.insert(task_.examples[i].target);
+  if (distinct.size() > static_cast<std::size_t>(options_.label_limit)) return {};
   return {distinct.begin(), distinct.end()};
 }
 
-void ScoredRows::join(std::size_t row) {
+void ScoredRows::add(std::size_t row) {
   const auto& example = task_.examples[row];
-  rows_.push_back(row);
-  const auto i = rows_.size() - 1;
+  const bool ranked = !choices_of(example).empty();
   try {
-    auto target = data::join_example(example, encode(), end_, options_.join);
-    for (const auto& text : choices(i)) choice(i, text);
-    prompts_.push_back(choices(i).empty() ? prompt_of(row) : std::vector<std::int32_t>());
-    targets_.push_back(std::move(target));
+    auto all = joined(example);
+    if (!ranked) all.prompt = prompt_of(row);
+    joined_.push_back(std::move(all));
   } catch (const Error& error) {
-    rows_.pop_back();
     findings_.add(data::RowFinding::left_out, task_, row, error.what());
     return;
   }
-  data::look_at_cuts(task_, row, targets_.back(), findings_);
-  if (!choices(i).empty()) ++ranked_;
+  rows_.push_back(row);
+  data::look_at_cuts(task_, row, joined_.back().target, findings_);
+  if (ranked) ++ranked_;
+}
+
+ScoredRows::JoinedRow ScoredRows::joined(const data::Example& example) const {
+  const auto encode = remembering(this->encode());
+  JoinedRow out;
+  out.target = data::join_example(example, encode, end_, options_.join);
+  out.source_tokens = out.target.target_begin;
+  if (options_.join.whole_sequence_loss) {
+    auto rules = options_.join;
+    rules.whole_sequence_loss = false;
+    const bool bare = example.target.empty() && !rules.append_eos;
+    out.source_tokens = bare ? static_cast<std::int32_t>(out.target.ids.size())
+                             : data::join_example(example, encode, end_, rules).target_begin;
+  }
+  out.answers = answers_of(example, encode);
+  return out;
+}
+
+std::vector<PromptCandidates> ScoredRows::answers_of(const data::Example& example, const data::Encode& encode) const {
+  const auto& choices = choices_of(example);
+  auto rules = options_.join;
+  rules.whole_sequence_loss = false;
+  // Where one choice has no tokens, all are scored with their ends.
+  if (std::find(choices.begin(), choices.end(), "") == choices.end()) rules.append_eos = false;
+  std::vector<PromptCandidates> out;
+  for (const auto& text : choices) {
+    const auto row = data::join_answer(example, text, encode, end_, rules);
+    const auto border = static_cast<std::size_t>(row.target_begin);
+    add_candidate(std::span(row.ids).first(border), std::span(row.ids).subspan(border), out);
+  }
+  return out;
 }
 
 /// A prompt that is answered has room for its answer.
@@ -118,15 +161,8 @@ std::vector<std::int32_t> ScoredRows::prompt_of(std::size_t row) {
   return ids;
 }
 
-const std::vector<std::string>& ScoredRows::choices(std::size_t i) const {
-  return example(i).options.empty() ? labels_ : example(i).options;
-}
-
-std::vector<std::int32_t> ScoredRows::source_ids(std::size_t i) const {
-  auto rules = options_.join;
-  rules.whole_sequence_loss = false;
-  const auto row = data::join_example(example(i), encode(), end_, rules);
-  return {row.ids.begin(), row.ids.begin() + row.target_begin};
+const std::vector<std::string>& ScoredRows::choices_of(const data::Example& example) const {
+  return example.options.empty() ? labels_ : example.options;
 }
 
 std::vector<std::int32_t> ScoredRows::ends() const {
@@ -135,15 +171,6 @@ std::vector<std::int32_t> ScoredRows::ends() const {
       std::any_of(rows_.begin(), rows_.end(), [&](auto i) { return !task_.examples[i].chat_ids.empty(); });
   if (chats && options_.join.turn_end_token >= 0) out.push_back(options_.join.turn_end_token);
   return out;
-}
-
-data::TokenRow ScoredRows::choice(std::size_t i, const std::string& text) const {
-  const auto& all = choices(i);
-  auto rules = options_.join;
-  rules.whole_sequence_loss = false;
-  // Where one choice has no tokens, all are scored with their ends.
-  if (std::find(all.begin(), all.end(), "") == all.end()) rules.append_eos = false;
-  return data::join_answer(example(i), text, encode(), end_, rules);
 }
 
 }  // namespace quiver::evaluation

@@ -55,7 +55,7 @@ std::vector<Answered> answered(const Samples& samples, const ScoredRows& rows) {
 
 Evaluation summarise(const data::Task& task, const std::string& route, const ScoredRows& rows, Samples samples,
                      std::uint64_t seed) {
-  Evaluation out{{}, {}, {}, {}, rows.findings()};
+  Evaluation out{{}, {}, {}, {}, rows.numbers(), rows.findings()};
   BootstrapOptions bootstrap;
   bootstrap.seed = seed;
   const auto add = [&](const std::string& metric, Measured measured) {
@@ -88,12 +88,13 @@ const ResultRow& headline(const Evaluation& evaluation) { return evaluation.resu
 
 std::vector<RouteDifference> differences_of(const Evaluation& first, const Evaluation& second, std::uint64_t seed) {
   std::vector<RouteDifference> out;
+  if (first.rows != second.rows) return out;
   BootstrapOptions bootstrap;
   bootstrap.seed = seed;
   for (const auto& row : first.results) {
     const auto& measured = first.measured.at(row.metric);
     const auto other = second.measured.find(row.metric);
-    if (other == second.measured.end() || other->second.units != measured.units) continue;
+    if (other == second.measured.end()) continue;
     RouteDifference difference;
     difference.task = row.task;
     difference.metric = row.metric;
