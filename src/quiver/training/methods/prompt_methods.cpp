@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // --method attempt: a task's prompt over source prompts; --method mpt: one prompt for all tasks.
 #include "quiver/adapter/task_prompts.h"
-#include "quiver/adapter/task_prompts.h"
 #include "quiver/training/methods/library_method.h"
 #include "quiver/training/methods/prompt_training.h"
 #include "quiver/training/methods/table.h"

@@ -7,7 +7,6 @@
 
 #include "quiver/adapter/describe_options.h"
 #include "quiver/adapter/task_prompts.h"
-#include "quiver/adapter/task_prompts.h"
 #include "quiver/base/error.h"
 #include "quiver/model/load.h"
 #include "quiver/routing/prompts/pemt.h"
