@@ -17,24 +17,29 @@ namespace {
 
 using nlohmann::json;
 
-/// Where weight decay applies; undefined: everywhere.
-at::Tensor decays_of(const ParameterGroup& group) {
-  if (group.decays.defined() || group.values.dim() >= 2) return group.decays;
-  return at::zeros_like(group.values, at::kBool);
-}
+/// Numbers that are not finite, from which no training goes on.
+class NotFinite : public Error {
+ public:
+  NotFinite(const std::string& where, const std::string& what)
+      : Error(ErrorCode::mismatch, fmt::format("[{}] {}; lower --learning-rate", where, what)) {}
+};
 
 void zero_gradients(Lane& lane) {
   for (auto& group : lane.groups) group.gradient.zero_();
 }
 
-[[noreturn]] void refuse_loss(const std::string& what, const char* which, double loss, std::int64_t step) {
-  fail(ErrorCode::mismatch, what, "the {} is {} at step {}; lower --learning-rate", which, loss, step);
+void check_loss(const std::string& where, const char* which, double loss, std::int64_t step) {
+  if (!std::isfinite(loss)) throw NotFinite(where, fmt::format("the {} is {} at step {}", which, loss, step));
 }
 
 }  // namespace
 
 Loop::Loop(Objective& objective, const TrainOptions& options, Progress& progress, std::string title)
-    : objective_(objective), options_(options), progress_(progress), title_(std::move(title)) {
+    : objective_(objective),
+      options_(options),
+      progress_(progress),
+      title_(std::move(title)),
+      failures_(progress, objective.lanes().size()) {
   check(options);
   const auto against = objective.against_recompute();
   QUIVER_CHECK(!options.recompute || against.empty(), unsupported, "--recompute",
@@ -51,6 +56,7 @@ Loop::Loop(Objective& objective, const TrainOptions& options, Progress& progress
         group.gradient = at::zeros_like(group.values);
         group.values.mutable_grad() = group.gradient;
       }
+      if (!group.decays.defined() && group.values.dim() < 2) group.decays = at::zeros_like(group.values, at::kBool);
       states_[i].optimizers.emplace_back(group.values);
     }
     states_[i].validates = weighted_targets(lane(i).validation) > 0;
@@ -60,21 +66,19 @@ Loop::Loop(Objective& objective, const TrainOptions& options, Progress& progress
 std::vector<Figures> Loop::run(const Ended& ended) {
   for (std::size_t i = 0; i < states_.size(); ++i) {
     start(i);
-    if (states_[i].ended) end(i, ended);
+    if (states_[i].ended && !states_[i].failed) end(i, ended);
   }
   for (auto now = active(); !now.empty(); now = active()) {
     step(now);
     for (const auto i : now) {
-      if (!states_[i].error) after_step(i);
-      if (states_[i].ended && !states_[i].error) end(i, ended);
+      if (!states_[i].failed) after_step(i);
+      if (states_[i].ended && !states_[i].failed) end(i, ended);
     }
   }
   progress_.finish();
+  failures_.refuse(title_);
   std::vector<Figures> out;
-  for (const auto& state : states_) {
-    if (state.error) std::rethrow_exception(state.error);
-    out.push_back(state.figures);
-  }
+  for (const auto& state : states_) out.push_back(state.figures);
   return out;
 }
 
@@ -83,8 +87,11 @@ void Loop::start(std::size_t i) {
   const bool restored = restore(i);
   if (lane(i).run) lane(i).run->begin_metrics(state.figures.steps);
   if (restored || !state.validates) return;
-  const double loss = validate(i);
-  state.figures.first_validation = state.figures.validation_loss = loss;
+  try {
+    state.figures.first_validation = state.figures.validation_loss = validate(i);
+  } catch (const Error& error) {
+    return fail(i, error);
+  }
   for (const auto& group : lane(i).groups) state.best.push_back(group.values.detach().clone());
 }
 
@@ -122,19 +129,20 @@ std::int64_t Loop::step(const std::vector<std::size_t>& lanes) {
   const double each = all > 0 ? seconds() / static_cast<double>(all) : 0.0;
   for (const auto i : lanes) {
     try {
-      if (!std::isfinite(losses[i])) refuse_loss(lane(i).name, "loss", losses[i], states_[i].figures.steps + 1);
+      check_loss(lane(i).name, "loss", losses[i], states_[i].figures.steps + 1);
       const double norm = apply_gradients(i);
       if (counts[i]) {
         states_[i].loss_sum += losses[i];
         ++states_[i].loss_steps;
       }
       count(i, losses[i], norm, tokens[i], each * static_cast<double>(tokens[i]));
-    } catch (const Error&) {
-      states_[i].error = std::current_exception();
-      states_[i].ended = true;
+    } catch (const Error& error) {
+      fail(i, error);
     }
   }
-  show(lanes, losses, static_cast<double>(all) / seconds());
+  double loss = 0.0;
+  for (const auto i : lanes) loss += losses[i] / static_cast<double>(lanes.size());
+  show(fmt::format("loss {:.3f} {:.0f} tokens/s", loss, static_cast<double>(all) / seconds()));
   return all;
 }
 
@@ -182,7 +190,7 @@ double Loop::apply_gradients(std::size_t i) {
     auto values = group.values.detach();
     states_[i].optimizers[g].step(values, group.gradient,
                                   learning_rate_at(options_, group.learning_rate, number, lane(i).steps), number, adamw,
-                                  decays_of(group));
+                                  group.decays);
     if (group.stepped) group.stepped(before);
   }
   return groups.size() == 1 ? only : std::sqrt(squares);
@@ -204,16 +212,13 @@ void Loop::count(std::size_t i, double loss, double norm, std::int64_t tokens, d
                               {"tokens_per_second", seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0}});
 }
 
-void Loop::show(const std::vector<std::size_t>& now, const std::vector<double>& losses, double tokens_per_second) {
+void Loop::show(const std::string& note) {
   std::int64_t done = 0, total = 0;
-  double loss = 0.0;
   for (std::size_t i = 0; i < states_.size(); ++i) {
     done += states_[i].ended ? lane(i).steps : states_[i].figures.steps;
     total += lane(i).steps;
   }
-  for (const auto i : now) loss += losses[i] / static_cast<double>(now.size());
-  progress_.update(title_, static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total),
-                   fmt::format("loss {:.3f} {:.0f} tokens/s", loss, tokens_per_second));
+  progress_.update(title_, static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total), note);
 }
 
 double Loop::validate(std::size_t i) {
@@ -221,9 +226,11 @@ double Loop::validate(std::size_t i) {
   objective_.begin(states_[i].figures.steps);
   auto rows = lane(i).validation;
   for (auto& row : rows) row.lane = i;
-  const double loss = mean_loss(objective_.model(), rows, [&](const auto& own) { return objective_.bind(own); });
+  const double loss = mean_loss(
+      objective_.model(), rows, [&](const auto& own) { return objective_.bind(own); },
+      [&](std::size_t done, std::size_t all) { show(fmt::format("validating, row {} of {}", done, all)); });
   const auto step = states_[i].figures.steps;
-  if (!std::isfinite(loss)) refuse_loss(lane(i).name, "validation loss", loss, step);
+  check_loss(lane(i).name, "validation loss", loss, step);
   if (lane(i).run) lane(i).run->write_metrics({{"step", step}, {"validation_loss", loss}});
   return loss;
 }
@@ -239,10 +246,8 @@ void Loop::after_step(std::size_t i) {
       state.loss_steps = 0;
       if (state.validates) compare(i, validate(i));
     }
-  } catch (const Error&) {
-    state.error = std::current_exception();
-    state.ended = true;
-    return;
+  } catch (const Error& error) {
+    return fail(i, error);
   }
   state.ended = last || state.figures.stopped_early;
   const bool due =
@@ -282,17 +287,23 @@ void Loop::end(std::size_t i, const Ended& ended) {
     for (std::size_t g = 0; g < lane(i).groups.size(); ++g) {
       auto values = lane(i).groups[g].values.detach();
       if (!state.best.empty()) values.copy_(state.best[g]);
-      QUIVER_CHECK(at::isfinite(values).all().item<bool>(), mismatch, lane(i).name,
-                   "weights are not finite after step {}; lower --learning-rate", state.figures.steps);
+      if (!at::isfinite(values).all().item<bool>())
+        throw NotFinite(lane(i).name, fmt::format("weights are not finite after step {}", state.figures.steps));
     }
     if (!state.validates) state.figures.best_step = state.figures.steps;
     state.figures.note = note(i);
     if (lane(i).run) checkpoint(i);
     if (ended) ended(i, state.figures);
-  } catch (const Error&) {
-    if (states_.size() == 1) throw;
-    state.error = std::current_exception();
+  } catch (const Error& error) {
+    fail(i, error);
   }
+}
+
+/// Called where `error` is caught. What could not be kept stays in the checkpoint.
+void Loop::fail(std::size_t i, const Error& error) {
+  states_[i].ended = states_[i].failed = true;
+  if (lane(i).run && dynamic_cast<const NotFinite*>(&error)) lane(i).run->drop_checkpoint();
+  failures_.add(lane(i).name, error);
 }
 
 void Loop::checkpoint(std::size_t i) {

@@ -6,19 +6,21 @@
 // * What is kept are the weights of the least validation loss, those before training among them; without validation
 //   rows that count (weight above 0) the last ones. The groups hold them at the end, and the figures say which.
 // * Rows of weight 0 are not computed; a step of none but such rows has the loss 0 and no gradient.
-// * A loss or weights that are not finite end the lane with Error{mismatch}. Of several lanes the others go on first.
+// * A loss or weights that are not finite end the lane with Error{mismatch}, and its checkpoint goes: there is nothing
+//   to go on from. Of several lanes the others go on; what failed is said at once, and named at the end (failures.h).
 // * A lane with a run folder is checkpointed every options.checkpoint_seconds and at its end, and goes on from a
-//   checkpoint of the same key to the same weights. The checkpoint stays until RunFolder::saved.
+//   checkpoint of the same key to the same weights. The checkpoint stays until RunFolder::drop_checkpoint, also where
+//   keeping the result fails.
 #pragma once
 
 #include <chrono>
-#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "quiver/base/progress.h"
 #include "quiver/ops/adamw.h"
+#include "quiver/training/failures.h"
 #include "quiver/training/figures.h"
 #include "quiver/training/objective.h"
 #include "quiver/training/train_options.h"
@@ -50,7 +52,7 @@ class Loop {
     std::int64_t validations_since_best = 0;
     bool validates = false;
     bool ended = false;
-    std::exception_ptr error;
+    bool failed = false;  ///< and so ended
     Clock::time_point checkpointed = Clock::now();
   };
 
@@ -64,11 +66,12 @@ class Loop {
                 std::vector<double>& losses);
   double apply_gradients(std::size_t i);
   void count(std::size_t i, double loss, double norm, std::int64_t tokens, double seconds);
-  void show(const std::vector<std::size_t>& now, const std::vector<double>& losses, double tokens_per_second);
+  void show(const std::string& note);
   double validate(std::size_t i);
   void after_step(std::size_t i);
   void compare(std::size_t i, double loss);
   void end(std::size_t i, const Ended& ended);
+  void fail(std::size_t i, const Error& error);
   std::string note(std::size_t i);
 
   Objective& objective_;
@@ -76,6 +79,7 @@ class Loop {
   Progress& progress_;
   std::string title_;
   std::vector<State> states_;
+  Failures failures_;
 };
 
 }  // namespace quiver::training

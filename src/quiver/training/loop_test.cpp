@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <thread>
@@ -20,6 +21,13 @@
 
 namespace quiver::training {
 namespace {
+
+/// Keeps what is said.
+class Said : public SilentProgress {
+ public:
+  void say(const std::string& line) override { lines.push_back(line); }
+  std::vector<std::string> lines;
+};
 
 class LoopRules : public testing::Test {
  protected:
@@ -168,7 +176,7 @@ TEST_F(LoopRules, AKilledRunGoesOnToTheSameWeightsAndItsCheckpointStaysUntilItIs
   auto again = groups();
   EXPECT_EQ(train(again, rows_, &run, 0).steps, whole.steps);
   EXPECT_TRUE(at::equal(straight[0].values, again[0].values));
-  run.saved();
+  run.drop_checkpoint();
   EXPECT_FALSE(fs::exists(folder_ / "checkpoint"));
 }
 
@@ -203,22 +211,75 @@ TEST_F(LoopRules, ASharedAIsNotTrainedNorDecayed) {
 
 TEST_F(LoopRules, OfSeveralLanesTheOthersGoOnWhereOneFails) {
   options_.lora.rank = 2;
-  ExpertObjective objective(model_, options_);
-  for (const std::string name : {"bad", "good"}) {
-    ExpertData data{name, {}, {}, {}};
-    for (const auto& row : rows_) data.train.push_back(row.row);
-    auto start = adapter::make_lora(model_, options_.lora, 3);
-    if (name == "bad") start.sites.begin()->second.b.fill_(std::nan(""));
-    objective.add(std::move(data), start);
+  for (const bool validated : {false, true}) {
+    ExpertObjective objective(model_, options_);
+    for (const std::string name : {"bad", "good", "worse"}) {
+      ExpertData data{name, {}, {}, {}};
+      for (const auto& row : rows_) data.train.push_back(row.row);
+      if (validated) data.validation = data.train;
+      auto start = adapter::make_lora(model_, options_.lora, 3);
+      if (name != "good") start.sites.begin()->second.b.fill_(std::nan(""));
+      objective.add(std::move(data), start);
+    }
+    Said said;
+    Loop loop(objective, options_, said, "test");
+    std::vector<std::size_t> ended;
+    try {
+      loop.run([&](std::size_t lane, const Figures&) { ended.push_back(lane); });
+      ADD_FAILURE() << "expected an Error";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("2 of 3 failed, as said above: expert bad, expert worse; the others"),
+                std::string::npos)
+          << error.what();
+    }
+    EXPECT_EQ(ended, std::vector<std::size_t>{1});
+    ASSERT_EQ(said.lines.size(), 2u) << "each when it fails";
+    EXPECT_NE(said.lines[1].find("expert worse"), std::string::npos) << said.lines[1];
   }
+}
+
+TEST_F(LoopRules, ARunThatCameToNoNumbersLeavesNoCheckpointAndOneThatWasNotKeptDoes) {
+  auto own = groups();
+  int steps = 0;
+  own[0].stepped = [&, values = own[0].values.detach()](const at::Tensor&) mutable {
+    if (++steps == 4) values.fill_(std::nan(""));
+  };
+  {
+    RunFolder run(folder_, "high rate", false, progress_);
+    EXPECT_THROW(train(own, rows_, &run), Error);
+    EXPECT_GE(steps, 4);
+    EXPECT_FALSE(fs::exists(folder_ / "checkpoint"));
+  }
+  RunFolder run(folder_, "lower rate", false, progress_);
+  ExpertObjective objective(model_, options_);
+  ExpertData data{"e", {}, {}, {}};
+  for (const auto& row : rows_) data.train.push_back(row.row);
+  objective.add(std::move(data), adapter::make_lora(model_, options_.lora, 3), &run);
   Loop loop(objective, options_, progress_, "test");
-  std::vector<std::size_t> ended;
-  EXPECT_THROW(loop.run([&](std::size_t lane, const Figures&) { ended.push_back(lane); }), Error);
-  EXPECT_EQ(ended, std::vector<std::size_t>{1});
+  EXPECT_THROW(loop.run([](std::size_t, const Figures&) { quiver::fail(ErrorCode::io, "library", "full"); }), Error);
+  EXPECT_TRUE(fs::exists(folder_ / "checkpoint" / "state.json"));
+}
+
+TEST_F(LoopRules, ValidationShowsHowFarItIs) {
+  class Shown : public SilentProgress {
+   public:
+    void update(const std::string&, std::uint64_t, std::uint64_t, const std::string& note) override {
+      notes.push_back(note);
+    }
+    std::vector<std::string> notes;
+  } shown;
+  options_.max_steps = 1;
+  ExpertObjective objective(model_, options_);
+  ExpertData data{"e", {}, {}, {}};
+  for (const auto& row : rows_) data.train.push_back(row.row);
+  data.validation = data.train;
+  objective.add(std::move(data), adapter::make_lora(model_, options_.lora, 3));
+  Loop(objective, options_, shown, "test").run();
+  EXPECT_EQ(std::count(shown.notes.begin(), shown.notes.end(), "validating, row 6 of 6"), 2);
 }
 
 TEST_F(LoopRules, ASecondRunOfAFolderWaitsAndIsToldSo) {
-  class Said : public SilentProgress {
+  class Told : public SilentProgress {
    public:
     void say(const std::string&) override { told = true; }
     std::atomic<bool> told = false;

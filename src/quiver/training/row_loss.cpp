@@ -55,7 +55,8 @@ std::vector<std::vector<WeightedRow>> portions(const std::vector<WeightedRow>& r
   return out;
 }
 
-double mean_loss(const model::Model& model, const std::vector<WeightedRow>& rows, const BindRows& bind) {
+double mean_loss(const model::Model& model, const std::vector<WeightedRow>& rows, const BindRows& bind,
+                 const RowsDone& done) {
   constexpr std::int64_t kPortion_tokens = 2048;
   const c10::AutoGradMode no_gradient(false);
   const double all = weighted_targets(rows);
@@ -67,9 +68,12 @@ double mean_loss(const model::Model& model, const std::vector<WeightedRow>& rows
     counted.back().token_weight = r.row->weight;
   }
   double sum = 0.0;
+  std::size_t computed = 0;
   for (const auto& portion : portions(counted, kPortion_tokens)) {
     const auto pass = model::answer_pass(model, answer_rows(portion), bind ? bind(portion) : model::BindExperts());
     sum += weighted_loss(model, pass.hidden, portion).item<double>();
+    computed += portion.size();
+    if (done) done(computed, counted.size());
   }
   return sum / all;
 }

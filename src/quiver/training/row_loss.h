@@ -25,6 +25,9 @@ struct WeightedRow {
 /// How experts apply to the rows of one pass.
 using BindRows = std::function<model::BindExperts(const std::vector<WeightedRow>& rows)>;
 
+/// Called with how many of the rows are computed.
+using RowsDone = std::function<void(std::size_t rows, std::size_t all)>;
+
 /// Tokens of the row that are learned.
 std::int64_t target_tokens(const data::TokenRow& row);
 
@@ -42,6 +45,7 @@ std::vector<std::vector<WeightedRow>> portions(const std::vector<WeightedRow>& r
 
 /// Mean cross-entropy over the target tokens of the rows, each token weighted as its row; rows of weight 0 are not
 /// computed. NaN where none counts. Without gradients; token_weight is not read.
-double mean_loss(const model::Model& model, const std::vector<WeightedRow>& rows, const BindRows& bind);
+double mean_loss(const model::Model& model, const std::vector<WeightedRow>& rows, const BindRows& bind,
+                 const RowsDone& done = nullptr);
 
 }  // namespace quiver::training

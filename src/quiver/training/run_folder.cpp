@@ -66,7 +66,7 @@ void RunFolder::begin_metrics(std::int64_t step) {
 
 void RunFolder::write_metrics(const json& line) { metrics_ << line.dump() << '\n' << std::flush; }
 
-void RunFolder::saved() {
+void RunFolder::drop_checkpoint() {
   std::error_code ignored;
   fs::remove_all(folder_ / "checkpoint", ignored);
 }

@@ -7,7 +7,8 @@
 //   checkpoint/state.safetensors  its tensors
 //
 // A checkpoint is replaced in one step. A killed run that starts again with the same key goes on where the checkpoint
-// stands and ends with the same weights; it goes when the caller has saved what the run came to. Not thread-safe.
+// stands and ends with the same weights; it goes when the caller has saved what the run came to, or its numbers are not
+// finite. Not thread-safe.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -42,8 +43,8 @@ class RunFolder {
   void begin_metrics(std::int64_t step);
   void write_metrics(const nlohmann::json& line);
 
-  /// What the run came to is saved: the checkpoint goes.
-  void saved();
+  /// What the run came to is saved, or there is nothing to go on from.
+  void drop_checkpoint();
 
   const fs::path& folder() const { return folder_; }
 

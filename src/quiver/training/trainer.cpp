@@ -84,7 +84,7 @@ class Session {
     const auto adapter = objective_.result(lane);
     request_.library.save(info, adapter, request_.replace);
     write_signature(data, adapter::identity(adapter));
-    runs_[lane]->saved();
+    runs_[lane]->drop_checkpoint();
     keep({figures, data.name, request_.library.expert_folder(data.name), false});
   }
 

@@ -45,7 +45,7 @@ class FullMethod : public Method {
     out.figures =
         train_full(model, {inputs.options.train, "train every weight", &run}, train, validation, inputs.progress);
     save_model(output, model, inputs.model_path, key, out.figures);
-    run.saved();
+    run.drop_checkpoint();
     out.more["parameters"] = model.parameters.numel();
     inputs.learned(out);
   }
@@ -65,13 +65,12 @@ class FullMethod : public Method {
 }  // namespace
 
 MethodEntry full_method() {
-  return {"full",
-          "every weight of the model, in one run over all tasks, into --output",
-          reads,
-          [](MethodOptions&, const OptionSet&) {},
-          true,
-          true,
-          [] { return std::unique_ptr<Method>(std::make_unique<FullMethod>()); }};
+  return {.name = "full",
+          .summary = "every weight of the model, in one run over all tasks, into --output",
+          .reads = reads,
+          .joint = true,
+          .makes_model = true,
+          .make = [] { return std::unique_ptr<Method>(std::make_unique<FullMethod>()); }};
 }
 
 }  // namespace quiver::training
