@@ -6,13 +6,15 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "quiver/adapter/kind.h"
+#include "quiver/adapter/task_prompts.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/clustering/mbc.h"
 #include "quiver/library/collection.h"
 #include "quiver/model/load.h"
+#include "quiver/training/failures.h"
 #include "quiver/training/methods/table.h"
+#include "quiver/workspace/experts.h"
 #include "quiver/workspace/task_rows.h"
 #include "quiver/workspace/text_rules.h"
 
@@ -43,14 +45,31 @@ std::unique_ptr<training::Method> ready_method(TrainJob& job) {
   return method;
 }
 
-/// Vectors before the prompts that are trained, which take their places in the model's context.
-std::int64_t vectors_before(const training::MethodOptions& o) {
-  const auto& kinds = o.train.kind.kinds;
-  const bool by_kind = std::any_of(kinds.begin(), kinds.end(), [](const auto& name) {
-    const auto traits = adapter::kind_of_name(name).traits;
-    return traits.has(adapter::Trait::vectors) || traits.has(adapter::Trait::keys_values);
-  });
-  return by_kind || training::method_of_name(o.method).trains_vectors ? o.train.kind.prompt_tokens : 0;
+/// What training goes on from, as experts: sources of the library, or the adapter of --init-from.
+ExpertSet starts_of(const TrainJob& job, const training::Method& method, const LoadedModel& loaded,
+                    Progress& progress) {
+  const auto& o = job.options;
+  if (const auto sources = method.sources(); !sources.empty()) {
+    refuse_twice(sources, "--set sources");
+    return load_experts({o.library, {}, sources, o.allow_other_base}, loaded.model, progress);
+  }
+  ExpertSet out;
+  out.bank = std::make_shared<adapter::Bank>(loaded.model);
+  if (o.init_from.empty()) return out;
+  const auto found = library::read_found_expert({o.init_from, o.init_from}, {});
+  out.bank->add(found.info.name, adapter::for_new_task(found.adapter));
+  out.training.push_back(found.info.training);
+  return out;
+}
+
+/// Sets how texts are joined.
+void settle_texts(TrainJob& job, const training::Method& method, const LoadedModel& loaded, Progress& progress) {
+  const auto starts = starts_of(job, method, loaded, progress);
+  const auto vectors = method.vectors_before(job.options, *loaded.text.tokenizer, vectors_before(starts));
+  const auto rules = text_rules(job.join, loaded, known_rules(starts), vectors);
+  for (const auto& note : rules.notes) progress.say(note);
+  job.options.train.join = rules.join;
+  if (job.join.whole_sequence) job.tasks.turns = "last";  // the last turn's row holds the others
 }
 
 /// What was found of the rows, by task and split, where anything was.
@@ -159,8 +178,7 @@ std::function<void(const training::Learned&)> saying(Progress& progress, const F
 }
 
 void train_each(training::Method& method, const training::MethodInputs& inputs, std::vector<Assignment> assignments) {
-  std::vector<std::string> failed;
-  const auto all = assignments.size();
+  training::Failures failures(inputs.progress, assignments.size());
   for (auto& assignment : assignments) {
     const auto name = assignment.name;
     std::vector<Assignment> one;
@@ -168,29 +186,22 @@ void train_each(training::Method& method, const training::MethodInputs& inputs, 
     try {
       method.train(inputs, std::move(one));
     } catch (const Error& error) {
-      if (all == 1) throw;
-      inputs.progress.finish();
-      inputs.progress.say(error.what());
-      failed.push_back(name);
+      failures.add(name, error);
     }
   }
-  QUIVER_CHECK(failed.empty(), mismatch, "train", "{} of {} failed, as said above: {}; the others are kept",
-               failed.size(), all, join(failed, ", "));
+  failures.refuse("train");
 }
 
 }  // namespace
 
 TrainJob::TrainJob() { training::describe(options, set); }
 
-void check_options(TrainJob& job) { ready_method(job); }
-
 void train(TrainJob& job, Progress& progress, const std::function<void(const training::Learned&)>& learned) {
   const auto method = ready_method(job);
-  auto& o = job.options;
+  const auto& o = job.options;
   const auto& entry = training::method_of_name(o.method);
   const auto loaded = load(job.model);
-  o.train.join = text_rules(job.join, loaded, {}, vectors_before(o)).join;
-  if (job.join.whole_sequence) job.tasks.turns = "last";  // the last turn's row holds the others
+  settle_texts(job, *method, loaded, progress);
   Findings of_tasks;
   auto tasks = rows_of(job, loaded, job.tasks.read(loaded.text, progress), progress, of_tasks);
   check_validation(job, tasks);

@@ -28,12 +28,9 @@ struct TrainJob {
 };
 
 /// Refuses first what the method does not read, and results that may not go where they should; then trains, calling
-/// `learned` with each result when it is kept. Tasks without training rows are passed over with a word. Where one of
-/// several results fails, the others are made, and an Error names all that failed at the end.
+/// `learned` with each result when it is kept. Texts are joined as what training goes on from was trained, where the
+/// user leaves it open; where they are not, it is said. Tasks without training rows are passed over with a word. Where
+/// one of several results fails, the others are made, and an Error names all that failed at the end.
 void train(TrainJob& job, Progress& progress, const std::function<void(const training::Learned&)>& learned);
-
-/// The checks of `train` that need neither model nor tasks: throws Error{usage} on a method that is not there, settings
-/// and options that it does not have or read.
-void check_options(TrainJob& job);
 
 }  // namespace quiver::workspace

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "quiver/base/error.h"
+#include "quiver/library/collection.h"
 #include "quiver/model/test_small_model.h"
 #include "quiver/routing/saved_router.h"
 
@@ -57,6 +58,8 @@ class TrainJobs : public testing::Test {
     for (const auto& [name, value] : options) {
       if (name == "method") {
         job.options.method = value;
+      } else if (name == "rules") {
+        job.join.rules = value;
       } else if (job.set.find(name) == nullptr) {
         job.settings.emplace_back(name, value);
       } else {
@@ -148,6 +151,61 @@ TEST_F(TrainJobs, NamesOfTasksAreMadeFitAndTwoOfOneNameAreRefused) {
   fs::remove(folder_ / "tasks/b.jsonl");
   write_task("c.jsonl", "../out", "train");
   EXPECT_NE(refusal({{"rank", "4"}}).find("../out"), std::string::npos);
+}
+
+TEST_F(TrainJobs, TasksThatWouldMakeOneExpertTwiceAreRefused) {
+  write_task("a.jsonl", "a b", "train");
+  write_task("b.jsonl", "a_b", "train");
+  ASSERT_EQ(library::fit_name("a b"), library::fit_name("a_b"));
+  for (const std::string method : {"moa", "poly"}) {
+    std::vector<std::pair<std::string, std::string>> options{{"method", method}, {"rank", "2"}, {"replace", "true"}};
+    if (method == "poly") options.emplace_back("fold", "true");
+    const auto message = refusal(options);
+    EXPECT_NE(message.find("two tasks would make one of that name"), std::string::npos) << method << ": " << message;
+    EXPECT_TRUE(trained_nothing()) << method;
+  }
+}
+
+TEST_F(TrainJobs, TextsAreJoinedAsWhatTrainingGoesOnFromWas) {
+  const auto from = train({{"rank", "2"}, {"name", "first"}, {"rules", "mttl"}})[0].path.string();
+  const auto join_of = [&](const nlohmann::json& training) { return training.at("options").at("join"); };
+  const auto library = library::Library::open(folder_ / "library");
+  const auto expected = join_of(library.info("first").training);
+  said_.lines.clear();
+  train({{"init_from", from}, {"name", "second"}});
+  EXPECT_EQ(join_of(library.info("second").training), expected);
+  train({{"method", "fusion"}, {"sources", "first"}, {"name", "f"}});
+  EXPECT_EQ(join_of(routing::read_router(library, "f").training), expected);
+  EXPECT_TRUE(said_.lines.empty());
+  train({{"init_from", from}, {"name", "third"}, {"rules", "quiver"}});
+  EXPECT_NE(join_of(library.info("third").training), expected);
+  ASSERT_EQ(said_.lines.size(), 1u);
+  EXPECT_NE(said_.lines[0].find("not joined as"), std::string::npos) << said_.lines[0];
+}
+
+TEST_F(TrainJobs, RowsLeaveRoomForTheVectorsOfWhatTrainingGoesOnFrom) {
+  const auto prompt = train({{"kind", "prompt"}, {"prompt_tokens", "30"}, {"name", "p"}})[0].path.string();
+  std::string text = "count";
+  for (int i = 0; i < 600; ++i) text += " red";  // longer than the context of 512
+  const nlohmann::json row{{"task", "long"}, {"split", "train"}, {"source", text}, {"target", "yes"}};
+  write_file_atomically(folder_ / "long/long.jsonl", row.dump() + "\n");
+  const auto longest = [](const nlohmann::json& training) {
+    return training.at("options").at("join").at("max_tokens").get<int>();
+  };
+  train({{"init_from", prompt}, {"name", "q"}}, false, "long");
+  const auto library = library::Library::open(folder_ / "library");
+  EXPECT_EQ(longest(library.info("q").training), 512 - 30);
+  train({{"method", "attempt"}, {"sources", "p"}, {"name", "a"}}, false, "long");
+  EXPECT_EQ(longest(routing::read_router(library, "a").training), 512 - 30);
+  train({{"method", "pemt-source"}, {"rank", "2"}, {"prompt_tokens", "3"}, {"name", "s"}});
+  train({{"method", "pemt"}, {"sources", "s"}, {"prompt_text", "red green red green red green"}, {"name", "t"}}, false,
+        "long");
+  const auto ids = longest(routing::read_router(library, "t").training);
+  EXPECT_LT(ids, 512);
+  EXPECT_NE(ids, 512 - 20) << "the prompt is as long as its text";
+  EXPECT_NE(refusal({{"method", "pemt"}, {"sources", "s"}, {"prompt_text", "red"}, {"prompt_tokens", "4"}})
+                .find("--prompt-text"),
+            std::string::npos);
 }
 
 TEST_F(TrainJobs, ANameThatIsTakenIsRefusedBeforeTheOthersAreTrained) {

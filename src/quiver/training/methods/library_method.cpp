@@ -5,6 +5,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
+#include "quiver/routing/router_table.h"
 #include "quiver/training/expert_objective.h"
 
 namespace quiver::training {
@@ -80,14 +81,18 @@ std::optional<Learned> LibraryMethod::made_before(const MethodInputs& inputs, co
 
 void LibraryMethod::refuse_taken(const MethodInputs& inputs, const Assignment& assignment) const {
   library::check_expert_name(assignment.name);
+  if (makes_router()) routing::check_router_name(assignment.name, name_);
   const auto free = [&](bool taken, const std::string& what) {
     QUIVER_CHECK(!taken || inputs.options.replace, usage, what,
                  "the library has one of that name, made otherwise; choose another --name, or --replace it");
   };
   free(routing::has_router(*inputs.library, assignment.name), "router " + assignment.name);
   free(inputs.library->contains(assignment.name), "expert " + assignment.name);
+  std::set<std::string> names;
   for (const auto& expert : expert_names(inputs, assignment)) {
     library::check_expert_name(expert);
+    QUIVER_CHECK(names.insert(expert).second, usage, "expert " + expert,
+                 "two tasks would make one of that name; rename one of them");
     free(inputs.library->contains(expert), "expert " + expert);
   }
 }
@@ -110,7 +115,7 @@ void LibraryMethod::train(const MethodInputs& inputs, std::vector<Assignment> as
     auto taught = learn(inputs, assignment,
                         {inputs.model, inputs.options.train, inputs.progress, name_ + " " + assignment.name, &run});
     keep(inputs, assignment, key, taught);
-    run.saved();
+    run.drop_checkpoint();
   }
 }
 

@@ -50,8 +50,6 @@ class LibraryMethod : public Method {
   /// Experts that are kept beside a router, or in place of one.
   virtual std::vector<std::string> expert_names(const MethodInputs& inputs, const Assignment& assignment) const = 0;
   virtual std::string route_of(const Assignment& assignment) const;
-  /// Experts of the library that the method starts from, by name.
-  virtual std::vector<std::string> sources() const { return {}; }
   /// The settings as they are, for keys and records.
   nlohmann::json settings();
 

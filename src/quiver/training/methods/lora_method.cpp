@@ -98,24 +98,23 @@ std::unique_ptr<Method> make() { return std::make_unique<ExpertsMethod>(); }
 }  // namespace
 
 MethodEntry lora_method() {
-  return {
-      "lora",     "experts of the kinds that --kind names",
-      lora_reads, [](MethodOptions& options, const OptionSet& given) { adapter::settle(options.train.lora, given); },
-      false,      false,
-      make};
+  return {.name = "lora",
+          .summary = "experts of the kinds that --kind names",
+          .reads = lora_reads,
+          .settle = [](MethodOptions& options, const OptionSet& given) { adapter::settle(options.train.lora, given); },
+          .make = make};
 }
 
 MethodEntry pemt_source_method() {
-  return {kPemtSource,
-          "PEMT's first stage: low-rank factors at the second feed-forward map, and a prompt",
-          pemt_source_reads,
-          [](MethodOptions& options, const OptionSet& given) {
-            adapter::settle(options.train.lora, given);
-            options.kinds = {"lora", "prompt"};
-          },
-          false,
-          false,
-          make};
+  return {.name = kPemtSource,
+          .summary = "PEMT's first stage: low-rank factors at the second feed-forward map, and a prompt",
+          .reads = pemt_source_reads,
+          .settle =
+              [](MethodOptions& options, const OptionSet& given) {
+                adapter::settle(options.train.lora, given);
+                options.kinds = {"lora", "prompt"};
+              },
+          .make = make};
 }
 
 }  // namespace quiver::training

@@ -2,7 +2,8 @@
 #include "quiver/training/methods/method.h"
 
 #include <algorithm>
-#include <array>
+
+#include "quiver/adapter/kind.h"
 
 namespace quiver::training {
 
@@ -23,18 +24,32 @@ std::vector<std::string> common_options() {
 
 std::vector<std::string> library_options() { return {"library", "name", "allow_other_base"}; }
 
-nlohmann::json deciding_options(const MethodOptions& options, const std::vector<std::string>& reads) {
-  // Where results go, and what changes only time and memory.
-  static constexpr std::array kOthers{
+std::int64_t Method::vectors_before(const MethodOptions& options, const text::Tokenizer&,
+                                    std::int64_t of_sources) const {
+  const auto& kinds = options.train.kind.kinds;
+  const bool trained = std::any_of(kinds.begin(), kinds.end(), [](const auto& name) {
+    const auto traits = adapter::kind_of_name(name).traits;
+    return traits.has(adapter::Trait::vectors) || traits.has(adapter::Trait::keys_values);
+  });
+  return std::max(of_sources, trained ? options.train.kind.prompt_tokens : 0);
+}
+
+const std::vector<std::string>& options_of_the_run() {
+  static const std::vector<std::string> names{
       "library",         "output",    "name",         "clusters",           "together",  "replace",
       "limit",           "recompute", "micro_tokens", "checkpoint_seconds", "init_from", "validation_limit",
       "allow_other_base"};
+  return names;
+}
+
+nlohmann::json deciding_options(const MethodOptions& options, const std::vector<std::string>& reads) {
+  const auto& others = options_of_the_run();
   auto copy = options;
   OptionSet set;
   describe(copy, set);
   std::vector<std::string> names;
   for (const auto& name : reads) {
-    if (std::find(kOthers.begin(), kOthers.end(), name) == kOthers.end()) names.push_back(name);
+    if (std::find(others.begin(), others.end(), name) == others.end()) names.push_back(name);
   }
   return set.to_json(names);
 }

@@ -61,6 +61,12 @@ class Method {
   virtual ~Method() = default;
   /// What --set may say.
   virtual void describe(OptionSet& settings) { static_cast<void>(settings); }
+  /// Experts of the library that it goes on from, by name.
+  virtual std::vector<std::string> sources() const { return {}; }
+  /// The most vectors that stand before a prompt in training and take places in the model's context. of_sources: those
+  /// of what it goes on from, the sources or --init-from.
+  virtual std::int64_t vectors_before(const MethodOptions& options, const text::Tokenizer& tokenizer,
+                                      std::int64_t of_sources) const;
   /// Throws Error{usage} where a result may not go where it should, before anything is trained.
   virtual void check(const MethodInputs& inputs, const std::vector<Assignment>& assignments) = 0;
   /// Trains the assignments, of which there are several only with options.together.
@@ -72,16 +78,19 @@ struct MethodEntry {
   /// All options that the method reads, as MethodOptions describes them, where the others are as in `options`.
   std::vector<std::string> (*reads)(const MethodOptions& options);
   /// Sets what the method decides by itself, and defaults that follow from others. Called before any work.
-  void (*settle)(MethodOptions& options, const OptionSet& given);
+  void (*settle)(MethodOptions& options, const OptionSet& given) = [](MethodOptions&, const OptionSet&) {};
   bool joint = false;        ///< one result from all tasks, named after the method where it has no name
   bool makes_model = false;  ///< into options.output, not into a library
   std::unique_ptr<Method> (*make)();
-  bool trains_vectors = false;  ///< before the prompts, which take places in the model's context
 };
 
 /// Options that all methods read; of the results' place those of a library.
 std::vector<std::string> common_options();
 std::vector<std::string> library_options();
+
+/// Options that say where results go and which rows are read, or change only time and memory: they decide no result of
+/// given rows.
+const std::vector<std::string>& options_of_the_run();
 
 /// {option: value} of what decides the result, of the options in `reads`: for keys of runs and for records.
 nlohmann::json deciding_options(const MethodOptions& options, const std::vector<std::string>& reads);

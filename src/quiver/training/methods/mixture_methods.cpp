@@ -147,10 +147,10 @@ class FusionMethod : public LibraryMethod {
         .number("temperature", how_.temperature, at_least(1e-6), "of the attention")
         .number("regularisation", how_.regularisation, at_least(0), "factor of the values' distance from the identity");
   }
+  std::vector<std::string> sources() const override { return sources_; }
 
  protected:
   bool makes_router() const override { return true; }
-  std::vector<std::string> sources() const override { return sources_; }
   std::vector<std::string> expert_names(const MethodInputs&, const Assignment&) const override { return {}; }
 
   Taught learn(const MethodInputs& inputs, const Assignment& assignment, const RoutedTraining& training) override {
@@ -175,25 +175,27 @@ void settle_adapters(MethodOptions& options, const OptionSet& given) { adapter::
 }  // namespace
 
 MethodEntry adamix_method() {
-  return {"adamix", "AdaMix: copies of an adapter that become one", adapters_read, settle_adapters, false, false, [] {
-            return std::unique_ptr<Method>(std::make_unique<AdaMixMethod>());
-          }};
+  return {.name = "adamix",
+          .summary = "AdaMix: copies of an adapter that become one",
+          .reads = adapters_read,
+          .settle = settle_adapters,
+          .make = [] { return std::unique_ptr<Method>(std::make_unique<AdaMixMethod>()); }};
 }
 
 MethodEntry moa_method() {
-  return {"moa", "MoA: experts together with a router among them", moa_reads, settle_adapters, true, false, [] {
-            return std::unique_ptr<Method>(std::make_unique<MoaMethod>());
-          }};
+  return {.name = "moa",
+          .summary = "MoA: experts together with a router among them",
+          .reads = moa_reads,
+          .settle = settle_adapters,
+          .joint = true,
+          .make = [] { return std::unique_ptr<Method>(std::make_unique<MoaMethod>()); }};
 }
 
 MethodEntry fusion_method() {
-  return {"fusion",
-          "AdapterFusion: experts by an attention at each site",
-          fusion_reads,
-          [](MethodOptions&, const OptionSet&) {},
-          false,
-          false,
-          [] { return std::unique_ptr<Method>(std::make_unique<FusionMethod>()); }};
+  return {.name = "fusion",
+          .summary = "AdapterFusion: experts by an attention at each site",
+          .reads = fusion_reads,
+          .make = [] { return std::unique_ptr<Method>(std::make_unique<FusionMethod>()); }};
 }
 
 }  // namespace quiver::training

@@ -17,6 +17,16 @@ std::vector<std::string> reads(const MethodOptions&) {
   return out;
 }
 
+void settle(MethodOptions&, const OptionSet& given) {
+  QUIVER_CHECK(!given.given("prompt_text") || !given.given("prompt_tokens"), usage, "--prompt-text",
+               "its tokens are the prompt's, as many as there are; give it or --prompt-tokens");
+}
+
+/// Of the text that a prompt starts as; none: random tokens.
+std::vector<std::int32_t> prompt_ids(const MethodOptions& o, const text::Tokenizer& tokenizer) {
+  return o.prompt_text.empty() ? std::vector<std::int32_t>() : tokenizer.encode(o.prompt_text, {true, true});
+}
+
 enum class Sources { lora, bottleneck };
 
 class PemtMethod : public LibraryMethod {
@@ -38,10 +48,15 @@ class PemtMethod : public LibraryMethod {
                 "what the sources are made of")
         .flag("fold", fold_, "also keep an expert that the gates' means make");
   }
+  std::vector<std::string> sources() const override { return sources_; }
+  /// The prompt of the task; it attends to those of the sources.
+  std::int64_t vectors_before(const MethodOptions& o, const text::Tokenizer& tokenizer, std::int64_t) const override {
+    const auto ids = prompt_ids(o, tokenizer);
+    return ids.empty() ? o.train.kind.prompt_tokens : static_cast<std::int64_t>(ids.size());
+  }
 
  protected:
   bool makes_router() const override { return true; }
-  std::vector<std::string> sources() const override { return sources_; }
   std::vector<std::string> expert_names(const MethodInputs&, const Assignment& assignment) const override {
     return fold_ ? std::vector<std::string>{assignment.name} : std::vector<std::string>();
   }
@@ -50,7 +65,7 @@ class PemtMethod : public LibraryMethod {
     const auto& o = inputs.options;
     how_.width = o.train.kind.width;
     how_.prompt_tokens = o.train.kind.prompt_tokens;
-    if (!o.prompt_text.empty()) how_.prompt_ids = inputs.tokenizer.encode(o.prompt_text, {true, true});
+    how_.prompt_ids = prompt_ids(o, inputs.tokenizer);
     const auto bank = sources_of(inputs, sources_);
     check_sources(bank);
     auto pemt = start_pemt(inputs.model, bank, how_, o.train.seed);
@@ -100,14 +115,11 @@ class PemtMethod : public LibraryMethod {
 }  // namespace
 
 MethodEntry pemt_method() {
-  return {"pemt",
-          "PEMT's second stage: a task over source experts",
-          reads,
-          [](MethodOptions&, const OptionSet&) {},
-          false,
-          false,
-          [] { return std::unique_ptr<Method>(std::make_unique<PemtMethod>()); },
-          true};
+  return {.name = "pemt",
+          .summary = "PEMT's second stage: a task over source experts",
+          .reads = reads,
+          .settle = settle,
+          .make = [] { return std::unique_ptr<Method>(std::make_unique<PemtMethod>()); }};
 }
 
 }  // namespace quiver::training

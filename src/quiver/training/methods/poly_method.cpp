@@ -89,8 +89,12 @@ class Poly : public LibraryMethod {
 }  // namespace
 
 MethodEntry poly_method() {
-  return {"poly", "skills that all tasks share (Poly, and MHR with --splits)",     reads, settle, true,
-          false,  [] { return std::unique_ptr<Method>(std::make_unique<Poly>()); }};
+  return {.name = "poly",
+          .summary = "skills that all tasks share (Poly, and MHR with --splits)",
+          .reads = reads,
+          .settle = settle,
+          .joint = true,
+          .make = [] { return std::unique_ptr<Method>(std::make_unique<Poly>()); }};
 }
 
 }  // namespace quiver::training

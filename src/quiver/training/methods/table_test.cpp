@@ -14,11 +14,10 @@
 namespace quiver::training {
 namespace {
 
-/// What says where results go, which rows are read, or how much time and memory a run takes: no part of what decides a
-/// result of given rows.
-const std::set<std::string> kOfTheRun{
-    "library",   "output",       "name",      "clusters",         "together",           "replace",         "limit",
-    "recompute", "micro_tokens", "init_from", "validation_limit", "checkpoint_seconds", "allow_other_base"};
+bool of_the_run(const std::string& option) {
+  const auto& all = options_of_the_run();
+  return std::find(all.begin(), all.end(), option) != all.end();
+}
 
 /// A value that is allowed and not the default.
 std::string another_value(const Option& option) {
@@ -64,13 +63,31 @@ TEST(MethodTable, EachOptionIsStoredOrRefused) {
         continue;
       }
       ++stored;
-      if (kOfTheRun.contains(option.name)) continue;
+      if (of_the_run(option.name)) continue;
       EXPECT_NE(deciding_options(options, reads), deciding_options(before, reads)) << entry.name << " " << option.name;
     }
   }
   RecordProperty("stored", stored);
   RecordProperty("refused", refused);
   EXPECT_EQ(static_cast<std::size_t>(stored + refused), method_table().size() * (names.options().size() - 1));
+}
+
+// What an expert.json keeps of an expert's training, and tells a run from another by (trainer.h).
+TEST(MethodTable, EachOptionOfAnExpertOfAnyKindIsStored) {
+  for (const auto& kind : adapter::kind_help()) {
+    MethodOptions of_kind;
+    of_kind.kinds = {kind.name};
+    for (const auto& name : options_read(of_kind)) {
+      if (of_the_run(name) || name == "method" || name == "kind") continue;
+      MethodOptions options = of_kind, before = of_kind;
+      OptionSet set;
+      describe(options, set);
+      set.assign(name, another_value(*set.find(name)), "test");
+      choose_kinds(options);
+      choose_kinds(before);
+      EXPECT_NE(to_json(options.train), to_json(before.train)) << kind.name << " " << name;
+    }
+  }
 }
 
 TEST(MethodTable, EveryOptionHasAReader) {
