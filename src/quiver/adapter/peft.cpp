@@ -17,7 +17,7 @@
 namespace quiver::adapter {
 namespace {
 
-constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight", kMagnitude = ".lora_magnitude_vector";
+constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight", kBias = ".bias", kBiasOfB = ".lora_B.bias";
 // AdaLoRA's factors are bare parameters, with the singular values E [r, 1] between them.
 constexpr std::string_view kAdaptiveA = ".lora_A", kAdaptiveB = ".lora_B", kAdaptiveE = ".lora_E";
 
@@ -64,6 +64,18 @@ void fold_singular_values(Adapter& adapter, const std::map<std::string, at::Tens
                where, "a lora_E is not [r, 1]");
 }
 
+/// A bias of B, or one of the base model's that was trained with the adapter.
+void read_bias(const std::string& key, const at::Tensor& tensor, const PeftConfig& config, const std::string& where,
+               Adapter& adapter) {
+  const bool of_b = key.ends_with(kBiasOfB);
+  const auto module = module_of(key, of_b ? kBiasOfB : key.ends_with(kTrainedBias) ? kTrainedBias : kBias);
+  QUIVER_CHECK(!module.empty() && (of_b ? config.factor_biases : config.trained_biases), unsupported, where,
+               "'{}' is a bias, and {} of the configuration says that there is none", key,
+               of_b ? "'lora_bias'" : "'bias'");
+  QUIVER_CHECK(tensor.dim() == 1, format, where, "'{}' has {} dimensions, expected 1", key, tensor.dim());
+  (of_b ? adapter.extras[module].bias : adapter.stored[module][kTrainedBias]) = tensor;
+}
+
 /// The tensors of LoRA's kin: where each belongs in the adapter is in its key.
 void read_factors(const tensor_io::TensorSource& file, const PeftConfig& config, const std::string& where,
                   Adapter& adapter) {
@@ -72,25 +84,30 @@ void read_factors(const tensor_io::TensorSource& file, const PeftConfig& config,
   for (const auto& [key, stored] : peft_keys(file.tensors(), where)) {
     // What AdaLoRA notes of a site's rank, which the configuration says too.
     if (config.adaptive && key.ends_with(".ranknum")) continue;
-    QUIVER_CHECK(
-        !key.ends_with(".bias"), unsupported, where,
-        "'{}' is a bias of the base model's, trained with the adapter ('bias' of the configuration), which is not "
-        "applied",
-        stored);
     const auto ending = ending_of(key, endings);
-    QUIVER_CHECK(!ending.empty(), unsupported, where, "tensor '{}' is not {}MODULE{}", stored, kKeyPrefix,
+    const bool bias = key.ends_with(kBias);
+    QUIVER_CHECK(bias || !ending.empty(), unsupported, where, "tensor '{}' is not {}MODULE{}", stored, kKeyPrefix,
                  fmt::join(endings, " or "));
-    const auto module = module_of(key, ending);
     const auto tensor = file.load(stored);
     QUIVER_CHECK(tensor.is_floating_point(), format, where, "tensor '{}' is {}, expected floating point", stored,
                  file.tensors().at(stored).stored_dtype);
+    if (bias) {
+      read_bias(key, tensor.to(at::kFloat), config, where, adapter);
+      continue;
+    }
+    const auto module = module_of(key, ending);
     auto& place = ending == kA || ending == kAdaptiveA   ? adapter.sites[module].a
                   : ending == kB || ending == kAdaptiveB ? adapter.sites[module].b
                   : ending == kAdaptiveE                 ? singular_values[module]
-                                                         : adapter.stored[module][std::string(kMagnitude)];
+                                                         : adapter.stored[module][kMagnitude];
     place = tensor.to(at::kFloat);
   }
   if (config.adaptive) fold_singular_values(adapter, singular_values, where);
+}
+
+std::size_t magnitudes(const Adapter& adapter) {
+  return static_cast<std::size_t>(std::count_if(adapter.stored.begin(), adapter.stored.end(),
+                                                [](const auto& entry) { return entry.second.contains(kMagnitude); }));
 }
 
 }  // namespace
@@ -107,23 +124,32 @@ Adapter read_peft(const fs::path& folder) {
   for (auto& [site, factors] : adapter.sites) {
     check_pair(site, factors, config, where);
     factors.scale = config.scale_of(site);
-    QUIVER_CHECK(!config.dora || adapter.stored.contains(site), format, where,
-                 "site '{}' has no {}, which 'use_dora' asks for", site, kMagnitude.substr(1));
+    QUIVER_CHECK(!config.dora || adapter.stored_at(site, kMagnitude).defined(), format, where,
+                 "site '{}' has no {}, which 'use_dora' asks for", site, kMagnitude + 1);
+    QUIVER_CHECK(!config.factor_biases || adapter.extras.contains(site), format, where,
+                 "site '{}' has no {}, which 'lora_bias' asks for", site, kBiasOfB.substr(1));
   }
-  QUIVER_CHECK(adapter.stored.size() == (config.dora ? adapter.sites.size() : 0), format, where,
-               "magnitudes at {} sites, factors at {}", adapter.stored.size(), adapter.sites.size());
+  const auto check_beside = [&](const char* what, std::size_t count, bool asked_for) {
+    QUIVER_CHECK(count == (asked_for ? adapter.sites.size() : 0), format, where, "{} at {} sites, factors at {}", what,
+                 count, adapter.sites.size());
+  };
+  check_beside("magnitudes", magnitudes(adapter), config.dora);
+  check_beside("biases of B", adapter.extras.size(), config.factor_biases);
+  for (auto& [site, extras] : adapter.extras) extras.bias = extras.bias * adapter.sites.at(site).scale;
   return adapter;
 }
 
 namespace {
 
-/// True of what PEFT has as LORA: factors alone, or DoRA with a magnitude for each pair.
+/// True of what PEFT has as LORA: factors alone, or DoRA with a magnitude for each pair, and with either the base
+/// model's biases, trained.
 bool is_peft_lora(const Adapter& adapter) {
-  const auto kinds = kinds_of(adapter);
+  auto kinds = kinds_of(adapter);
+  if (kinds.erase("bitfit") > 0 && (!adapter.extras.empty() || adapter.sites.empty())) return false;
   if (kinds != std::set<std::string>{"dora"}) return kinds.empty() || kinds == std::set<std::string>{"lora"};
-  return adapter.stored.size() == adapter.sites.size() &&
-         std::all_of(adapter.stored.begin(), adapter.stored.end(),
-                     [&](const auto& entry) { return adapter.sites.contains(entry.first); });
+  return magnitudes(adapter) == adapter.sites.size() &&
+         std::all_of(adapter.sites.begin(), adapter.sites.end(),
+                     [&](const auto& entry) { return adapter.stored_at(entry.first, kMagnitude).defined(); });
 }
 
 }  // namespace
@@ -137,8 +163,11 @@ void write_peft(const fs::path& folder, const Adapter& adapter, const std::strin
     tensors[key + std::string(kB)] = f.b.detach().to(at::kFloat).contiguous();
   }
   for (const auto& [site, stored] : adapter.stored) {
-    for (const auto& [key, t] : stored)
-      tensors[std::string(kKeyPrefix) + site + key] = t.detach().to(at::kFloat).contiguous();
+    for (const auto& [key, t] : stored) {
+      const bool bare = key == kTrainedBias && !adapter.sites.contains(site);  // PEFT has wrapped nothing there
+      tensors[std::string(kKeyPrefix) + site + (bare ? std::string(kBias) : key)] =
+          t.detach().to(at::kFloat).contiguous();
+    }
   }
   tensor_io::write_safetensors(folder / kPeftWeightsFile, tensors, {{"format", "pt"}});
   write_file_atomically(folder / kPeftConfigFile, write_peft_config(adapter, base_model));

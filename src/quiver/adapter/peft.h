@@ -5,7 +5,7 @@
 // must agree with what the configuration says of its rank, and every configuration key with a meaning that is not
 // implemented is an error that names it. Adapters of other kinds are quiver_files.h's. Keys are `base_model.model.` +
 // Hugging Face module path + `.lora_A.weight` / `.lora_B.weight` (peft_keys.h). AdaLoRA is read as the LoRA that it
-// computes.
+// computes; a bias of B becomes one of the site, times the scale.
 #pragma once
 
 #include <string>

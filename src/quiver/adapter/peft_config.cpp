@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "quiver/adapter/peft_keys.h"
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 
@@ -44,6 +45,7 @@ const std::set<std::string>& informative_keys() {
                                           "lora_ga_config",
                                           "velora_config",
                                           "bias",
+                                          "lora_bias",
                                           "megatron_core",
                                           "qalora_group_size"};
   return keys;
@@ -68,7 +70,6 @@ void refuse_unknown(const json& config, bool adaptive, const std::string& where)
     fail(ErrorCode::unsupported, where, "'{}' = {} changes what the adapter computes, and Quiver does not implement it",
          key, value.dump().substr(0, 80));
   }
-  // Of a base model without biases all three are one; trained ones are tensors of the file.
   const auto bias = config.value("bias", json("none"));
   QUIVER_CHECK(bias == "none" || bias == "all" || bias == "lora_only", unsupported, where,
                "'bias' = {}, expected \"none\", \"all\" or \"lora_only\"", bias.dump());
@@ -178,6 +179,8 @@ PeftConfig parse_peft_config(const std::string& text, const std::string& where) 
   out.options.alpha = number(config.value("lora_alpha", json(8)), "lora_alpha", where);
   out.options.rank_stabilised = flag(config, "use_rslora", where);
   out.dora = flag(config, "use_dora", where);
+  out.factor_biases = flag(config, "lora_bias", where);
+  out.trained_biases = config.value("bias", json("none")) != "none";
   out.options.dropout = number(config.value("lora_dropout", json(0.0)), "lora_dropout", where);
   out.options.targets = targets_of(config, where);
   // AdaLoRA's pattern says which directions of a site were kept; the tensors hold those alone.
@@ -207,6 +210,10 @@ json target_modules(const Adapter& adapter) {
 
 std::string write_peft_config(const Adapter& adapter, const std::string& base_model) {
   const auto& o = adapter.options;
+  const auto has = [&](const char* key) {
+    return std::any_of(adapter.stored.begin(), adapter.stored.end(),
+                       [&](const auto& entry) { return entry.second.contains(key); });
+  };
   json rank_pattern = json::object(), alpha_pattern = json::object();
   for (const auto& [site, f] : adapter.sites) {
     const auto r = f.a.size(0);
@@ -227,13 +234,13 @@ std::string write_peft_config(const Adapter& adapter, const std::string& base_mo
       {"rank_pattern", rank_pattern},
       {"alpha_pattern", alpha_pattern},
       {"target_modules", target_modules(adapter)},
-      {"bias", "none"},
+      {"bias", has(kTrainedBias) ? "all" : "none"},
       {"fan_in_fan_out", false},
       {"inference_mode", true},
       {"init_lora_weights", true},
       {"modules_to_save", nullptr},
   };
-  if (!adapter.stored.empty()) config["use_dora"] = true;
+  if (has(kMagnitude)) config["use_dora"] = true;
   return config.dump(2) + "\n";
 }
 

@@ -18,9 +18,11 @@ struct PeftConfig {
   /// In file order; the first whose pattern matches a module decides.
   std::vector<std::pair<ModulePattern, std::int64_t>> rank_pattern;
   std::vector<std::pair<ModulePattern, double>> alpha_pattern;
-  bool dora = false;       ///< magnitudes beside the factors
-  bool adaptive = false;   ///< AdaLoRA: ranks up to options.rank, scale alpha / (rank + 1e-5)
-  std::string base_model;  ///< as the file says; information only
+  bool dora = false;            ///< magnitudes beside the factors
+  bool factor_biases = false;   ///< lora_bias: B has a bias at every site
+  bool trained_biases = false;  ///< bias: those of the base model may be in the file
+  bool adaptive = false;        ///< AdaLoRA: ranks up to options.rank, scale alpha / (rank + 1e-5)
+  std::string base_model;       ///< as the file says; information only
 
   /// What the configuration expects of a module. Throws Error{format} where a pattern takes too long over it.
   std::int64_t rank_of(const std::string& module) const;

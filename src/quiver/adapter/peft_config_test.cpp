@@ -88,7 +88,7 @@ TEST(PeftConfig, AnUnknownKeyIsRefusedByNameUnlessItIsSwitchedOff) {
   for (const json& on : {json(true), json(0), json(""), json("x"), json({{"a", 1}}), json({1})}) {
     expect_refused(ErrorCode::unsupported, "'key_of_tomorrow'", {{"key_of_tomorrow", on}});
   }
-  for (const char* key : {"use_qalora", "lora_bias", "layer_replication", "trainable_token_indices"}) {
+  for (const char* key : {"use_qalora", "target_parameters", "layer_replication", "trainable_token_indices"}) {
     expect_refused(ErrorCode::unsupported, "'" + std::string(key) + "'", {{key, json::array({1})}});
   }
 }

@@ -23,15 +23,16 @@ Plain plain_key(std::string key) {
   for (const auto part : kParts) {
     const auto at = key.rfind("." + std::string(part) + ".");
     if (at == std::string::npos) continue;
-    const auto begin = at + part.size() + 2;  // what follows the part: NAME, NAME.weight or weight
+    const auto begin = at + part.size() + 2;  // what follows the part: NAME, NAME.PARAMETER or PARAMETER
     auto rest = key.substr(begin);
     const auto dot = rest.find('.');
-    const bool weight = rest == "weight" || (dot != std::string::npos && rest.substr(dot + 1) == "weight");
-    if (dot != std::string::npos && !weight) return {key, ""};
-    const auto name = rest == "weight" ? "" : rest.substr(0, dot);
+    const auto last = rest.substr(dot == std::string::npos ? 0 : dot + 1);
+    const bool parameter = last == "weight" || (last == "bias" && part == "lora_B");
+    if (dot != std::string::npos && !parameter) return {key, ""};
+    const auto name = dot == std::string::npos && parameter ? "" : rest.substr(0, dot);
     // PEFT saves the magnitudes, which are a module of their own, without its parameter's name.
-    const bool keeps = weight && part != "lora_magnitude_vector";
-    return {key.substr(0, begin - 1) + (keeps ? ".weight" : ""), name};
+    const bool keeps = parameter && part != "lora_magnitude_vector";
+    return {key.substr(0, begin - 1) + (keeps ? "." + last : ""), name};
   }
   return {key, ""};
 }

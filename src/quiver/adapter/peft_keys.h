@@ -16,6 +16,12 @@ namespace quiver::adapter {
 
 inline constexpr std::string_view kKeyPrefix = "base_model.model.";
 
+/// DoRA's lengths of rows.
+inline constexpr const char* kMagnitude = ".lora_magnitude_vector";
+/// A bias of the base model's that was trained with the adapter, whole: after the module's path, PEFT's key of one
+/// beside factors.
+inline constexpr const char* kTrainedBias = ".base_layer.bias";
+
 inline constexpr const char* kPeftWeightsFile = "adapter_model.safetensors";
 inline constexpr const char* kPeftPickledFile = "adapter_model.bin";
 inline constexpr const char* kPeftConfigFile = "adapter_config.json";

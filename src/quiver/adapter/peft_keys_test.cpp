@@ -23,6 +23,8 @@ TEST(PeftKeys, TheAdaptersNameIsLeftOut) {
   EXPECT_EQ(plain(site + ".lora_A.weight"), site + ".lora_A.weight");
   EXPECT_EQ(plain(site + ".lora_A.default.weight"), site + ".lora_A.weight");
   EXPECT_EQ(plain(site + ".lora_B.my-task.weight"), site + ".lora_B.weight");
+  EXPECT_EQ(plain(site + ".lora_B.bias"), site + ".lora_B.bias");
+  EXPECT_EQ(plain(site + ".lora_B.default.bias"), site + ".lora_B.bias");
   EXPECT_EQ(plain(site + ".lora_E.default"), site + ".lora_E");
   EXPECT_EQ(plain(site + ".lora_E"), site + ".lora_E");
   EXPECT_EQ(plain(site + ".lora_magnitude_vector"), site + ".lora_magnitude_vector");

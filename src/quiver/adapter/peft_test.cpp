@@ -3,6 +3,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
@@ -11,6 +12,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "quiver/adapter/derived.h"
+#include "quiver/adapter/kinds.h"
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
 #include "quiver/tensor_io/safetensors.h"
@@ -143,6 +146,56 @@ TEST_F(PeftFolder, OtherPrecisionsAndCompiledModulesAreRead) {
   EXPECT_TRUE(f.a.equal(a.to(at::kBFloat16).to(at::kFloat)));
   EXPECT_TRUE(f.b.equal(b.to(at::kHalf).to(at::kFloat)));
   EXPECT_DOUBLE_EQ(f.scale, 4.0);  // PEFT's default alpha 8 over rank 2
+}
+
+TEST_F(PeftFolder, TrainedBiasesAreAppliedAsPeftAppliesThem) {
+  const std::string q = "base_model.model.x.q_proj", k = "base_model.model.x.k_proj";
+  const auto a = at::randn({2, 6}), b = at::randn({5, 2}), of_b = at::randn({5}), of_q = at::randn({5}),
+             of_k = at::randn({5});
+  const std::vector<model::Site> sites{{"x.k_proj", 6, 5, 0, 0, model::Role::key, at::randn({5, 6}), at::randn({5})},
+                                       {"x.q_proj", 6, 5, 0, 0, model::Role::query, at::randn({5, 6}), at::randn({5})}};
+  const std::map<std::string, at::Tensor> factors{{q + ".lora_A.weight", a}, {q + ".lora_B.weight", b}};
+  auto tensors = factors;
+  tensors.insert({{q + ".base_layer.bias", of_q}, {k + ".bias", of_k}});  // what PEFT wraps, and what it does not
+  json config{{"peft_type", "LORA"}, {"r", 2}, {"lora_alpha", 3}, {"bias", "all"}};
+  const auto x = at::randn({3, 6});
+  const auto output = [&](const Adapter& given, std::size_t n) {
+    const auto adapter = applied(given, sites, "test");
+    return at::linear(x, sites[n].weight, sites[n].bias) + adapter.extras.at(sites[n].name).bias;
+  };
+  const auto near = [](const at::Tensor& one, const at::Tensor& other) {
+    EXPECT_LT((one - other).abs().max().item<double>(), 1e-5);
+  };
+  write(tensors, config);
+  const auto whole = read_peft(folder_);
+  EXPECT_EQ(kinds_of(whole), (std::set<std::string>{"bitfit", "lora"}));
+  near(output(whole, 0), at::linear(x, sites[0].weight, of_k));
+  near(output(whole, 1), at::linear(x, sites[1].weight, of_q));
+  write_peft(folder_, whole, "some/base");  // PEFT's own again
+  EXPECT_EQ(json::parse(read_file(folder_ / "adapter_config.json")).at("bias"), "all");
+  EXPECT_TRUE(tensor_io::open_safetensors(folder_ / "adapter_model.safetensors")->tensors().contains(k + ".bias"));
+  EXPECT_EQ(identity(read_peft(folder_)), identity(whole));
+
+  tensors.insert({q + ".lora_B.bias", of_b});
+  config["lora_bias"] = true;
+  write(tensors, config);
+  const auto both = read_peft(folder_);
+  near(output(both, 1), at::linear(x, sites[1].weight, of_q) + 1.5 * of_b);
+  write_peft(folder_, both, "some/base");
+  EXPECT_EQ(identity(read_peft(folder_)), identity(both));
+
+  config["bias"] = "none";
+  write(tensors, config);
+  expect_refused(ErrorCode::unsupported, "'bias' of the configuration says that there is none");
+  write(factors, config);
+  expect_refused(ErrorCode::format, "has no lora_B.bias, which 'lora_bias' asks for");
+  config["lora_bias"] = false;
+  config["bias"] = "all";
+  write(tensors, config);
+  expect_refused(ErrorCode::unsupported, "'lora_bias' of the configuration says that there is none");
+  auto bare = sites;
+  for (auto& site : bare) site.bias = at::Tensor();
+  EXPECT_THROW(applied(whole, bare, "test"), Error) << "a base model without biases";
 }
 
 TEST_F(PeftFolder, TensorsThatAreNotHalvesOfOnePairAreRefusedByName) {

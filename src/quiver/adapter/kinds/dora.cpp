@@ -15,8 +15,6 @@
 namespace quiver::adapter {
 namespace {
 
-constexpr const char* kMagnitude = ".lora_magnitude_vector";
-
 /// |W + s B A| of each row, [out], without forming B A:
 /// |w_i + s b_i A|^2 = |w_i|^2 + 2 s b_i (A w_i) + s^2 b_i (A A^T) b_i^T.
 at::Tensor row_norms(const at::Tensor& weight, const ops::LoraFactors& f) {
