@@ -94,7 +94,7 @@ class Run {
     const auto& join = job_.adapt.train.join;
     const auto encode = [&](std::string_view text) { return tokenizer.encode(text); };
     auto joined = data::join_rows(task, training::few_shot_rows(task, few), fmt::format("examples of seed {}", seed),
-                                  encode, end_token(tokenizer, join), join);
+                                  encode, data::end_token(tokenizer, join, "task " + task.name), join);
     for (const auto& line : joined.findings.lines()) {
       if (said_.insert(line).second) progress_.say(line);
     }

@@ -6,6 +6,7 @@
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
+#include "quiver/data/records.h"
 #include "quiver/data/text_file.h"
 
 namespace quiver::workspace {
@@ -15,32 +16,24 @@ using nlohmann::json;
 
 std::string prompt_of(const json& row, const std::string& where) {
   if (row.is_string()) return row.get<std::string>();
-  for (const char* key : {"prompt", "source"}) {
-    if (row.is_object() && row.contains(key) && row[key].is_string()) return row[key].get<std::string>();
-  }
-  fail(ErrorCode::format, where, "expected a text, or an object with 'prompt' or 'source', came {}",
-       row.is_discarded() ? "no JSON" : row.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 80));
+  QUIVER_CHECK(row.is_object(), format, where, "expected a text, or an object with 'prompt' or 'source', came {}",
+               row.type_name());
+  const data::Record record{row, where};
+  return row.contains("prompt") ? data::text_field(record, "prompt") : data::text_field(record, "source");
 }
 
 std::vector<std::string> prompts_of(const fs::path& file) {
   const auto text = data::read_text_file(file);
   const auto extension = lower_ascii(file.extension().string());
   std::vector<std::string> out;
-  if (extension == ".json") {
-    const auto rows = json::parse(text, nullptr, false);
-    QUIVER_CHECK(rows.is_array(), format, file.string(), "expected a JSON list of prompts");
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      out.push_back(prompt_of(rows[i], fmt::format("{} row {}", file.string(), i + 1)));
+  if (extension == ".jsonl" || extension == ".ndjson" || extension == ".json") {
+    data::visit_values(text, file.string(),
+                       [&](json&& row, const std::string& where) { out.push_back(prompt_of(row, where)); });
     return out;
   }
-  const auto lines = split(text, '\n');
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    auto line = lines[i];
+  for (auto& line : split(text, '\n')) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (trim(line).empty()) continue;
-    out.push_back(extension == ".jsonl"
-                      ? prompt_of(json::parse(line, nullptr, false), fmt::format("{} line {}", file.string(), i + 1))
-                      : line);
+    if (!trim(line).empty()) out.push_back(std::move(line));
   }
   return out;
 }

@@ -147,7 +147,16 @@ TEST_F(Experts, ExamplePromptsTakeThePlaceOfTasks) {
   write_file_atomically(folder_ / "bad.jsonl", "{\"answer\": 1}\n");
   const auto read = [&](const Names& given) { return [&, given] { read_example_prompts(given, set); }; };
   expect_refused("no prompt", read({"alpha=" + file("none.txt")}));
-  expect_refused("bad.jsonl line 1", read({"alpha=" + file("bad.jsonl")}));
+  expect_refused("bad.jsonl:1] key 'source'", read({"alpha=" + file("bad.jsonl")}));
+  write_file_atomically(folder_ / "list.JSON", "[\"one\",\n {\"prompt\": \"two\"}]\n");
+  write_file_atomically(folder_ / "lines.ndjson", "\"one\"\n\n\"two\"\n");
+  for (const auto* name : {"list.JSON", "lines.ndjson"}) {
+    const auto rows = read_example_prompts({"alpha=" + file(name)}, set)[0].examples;
+    ASSERT_EQ(rows.size(), 2u) << name;
+    EXPECT_EQ(rows[1].source, "two") << name;
+  }
+  write_file_atomically(folder_ / "deep.jsonl", std::string(2000000, '['));
+  expect_refused("nested at most", read({"alpha=" + file("deep.jsonl")}));
   expect_refused("did you mean 'alpha'", read({"alpah=" + file("alpha.txt")}));
   expect_refused("twice", read({"alpha=" + file("alpha.txt"), "alpha=" + file("alpha.txt")}));
   expect_refused("NAME=FILE", read({file("alpha.txt")}));

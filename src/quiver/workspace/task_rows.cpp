@@ -3,16 +3,7 @@
 
 #include <iterator>
 
-#include "quiver/base/error.h"
-
 namespace quiver::workspace {
-
-std::int32_t end_token(const text::Tokenizer& tokenizer, const data::JoinOptions& join) {
-  const auto eos = tokenizer.eos_ids().empty() ? -1 : tokenizer.eos_ids()[0];
-  QUIVER_CHECK(eos >= 0 || !join.append_eos, unsupported, "--task",
-               "the tokenizer names no end-of-sequence token; give --no-eos");
-  return eos;
-}
 
 std::vector<training::RoutedRow> labelled_rows(const std::vector<data::Task>& tasks, data::Split split,
                                                std::int64_t limit, const data::JoinOptions& join,
@@ -29,8 +20,8 @@ std::vector<training::RoutedRow> labelled_rows(const std::vector<data::Task>& ta
 data::RowFindings add_rows(const data::Task& task, data::Split split, std::int64_t limit, const data::JoinOptions& join,
                            const text::Tokenizer& tokenizer, Progress& said, std::vector<data::TokenRow>& out) {
   const auto encode = [&](std::string_view text) { return tokenizer.encode(text); };
-  auto joined =
-      data::join_rows(task, task.rows(split, limit), data::split_name(split), encode, end_token(tokenizer, join), join);
+  const auto end = data::end_token(tokenizer, join, "task " + task.name);
+  auto joined = data::join_rows(task, task.rows(split, limit), data::split_name(split), encode, end, join);
   for (const auto& line : joined.findings.lines()) said.say(line);
   std::move(joined.rows.begin(), joined.rows.end(), std::back_inserter(out));
   return joined.findings;

@@ -12,9 +12,6 @@
 
 namespace quiver::workspace {
 
-/// What ends a target. Throws Error{unsupported} where one is to be appended and the tokenizer names none.
-std::int32_t end_token(const text::Tokenizer& tokenizer, const data::JoinOptions& join);
-
 /// Rows of one split of several tasks, labelled by the tasks' numbers.
 std::vector<training::RoutedRow> labelled_rows(const std::vector<data::Task>& tasks, data::Split split,
                                                std::int64_t limit, const data::JoinOptions& join,

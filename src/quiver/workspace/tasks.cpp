@@ -15,8 +15,9 @@ void render_chats(data::Task& task, const text::LoadedTokenizer& text) {
                  "its rows are chats, and the model has no chat template");
     std::vector<text::Message> messages;
     for (const auto& m : example.messages) messages.push_back({m.role, m.content});
-    example.source = text.chat_template->render(messages, {});
-    example.chat_ids = text::encode_chat(text, messages);
+    auto chat = text::render_chat(text, messages);
+    example.source = std::move(chat.text);
+    example.chat_ids = std::move(chat.ids);
     example.messages.clear();
   }
 }

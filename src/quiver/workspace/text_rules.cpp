@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "quiver/base/error.h"
@@ -23,16 +22,48 @@ constexpr std::array<const char*, 3> kSeparators{"newline", "mttl-space", "none"
 constexpr std::array<const char*, 2> kTokenise{"apart", "joint"}, kMask{"target-alone", "source-alone"},
     kTruncate{"left", "right"};
 
-/// Rules by option, as they are typed: what experts agree on and choices are compared by.
-std::map<std::string, std::string> spelled(const Join& join) {
-  return {{"separator", kSeparators[static_cast<std::size_t>(join.separator)]},
-          {"tokenise", kTokenise[static_cast<std::size_t>(join.tokenise)]},
-          {"mask", kMask[static_cast<std::size_t>(join.mask)]},
-          {"truncate", kTruncate[static_cast<std::size_t>(join.truncate)]},
-          {"cut together", join.truncate_jointly ? "true" : "false"},
-          {"eos", join.append_eos ? "true" : "false"},
-          {"bos", join.begin_token >= 0 ? "true" : "false"}};
+/// One rule: its option, its value as it is typed, whether the user chose it.
+struct Rule {
+  const char* option;
+  std::string (*spelled)(const Join&);
+  void (*take)(const Join& from, Join& to);
+  bool (*chosen)(const JoinChoice&);
+};
+
+template <auto kMember>
+void take(const Join& from, Join& to) {
+  to.*kMember = from.*kMember;
 }
+
+template <const auto& kNames, auto kMember>
+std::string name_of(const Join& join) {
+  return kNames[static_cast<std::size_t>(join.*kMember)];
+}
+
+template <auto kMember>
+std::string true_or_false(const Join& join) {
+  return join.*kMember ? "true" : "false";
+}
+
+std::string spelled_bos(const Join& join) {
+  return join.begin_token < 0 ? "false" : fmt::format("true (token {})", join.begin_token);
+}
+
+bool never_chosen(const JoinChoice&) { return false; }
+
+/// What experts agree on and choices are compared by.
+const std::array<Rule, 7> kRules{
+    {{"separator", name_of<kSeparators, &Join::separator>, take<&Join::separator>,
+      [](const JoinChoice& c) { return c.separator != "auto"; }},
+     {"tokenise", name_of<kTokenise, &Join::tokenise>, take<&Join::tokenise>,
+      [](const JoinChoice& c) { return c.tokenise != "auto"; }},
+     {"mask", name_of<kMask, &Join::mask>, take<&Join::mask>, never_chosen},
+     {"truncate", name_of<kTruncate, &Join::truncate>, take<&Join::truncate>,
+      [](const JoinChoice& c) { return c.truncate != "auto"; }},
+     {"cut together", true_or_false<&Join::truncate_jointly>, take<&Join::truncate_jointly>, never_chosen},
+     {"eos", true_or_false<&Join::append_eos>, take<&Join::append_eos>,
+      [](const JoinChoice& c) { return c.eos || c.no_eos; }},
+     {"bos", spelled_bos, take<&Join::begin_token>, [](const JoinChoice& c) { return c.bos || c.no_bos; }}}};
 
 template <std::size_t N>
 std::size_t place_of(const std::array<const char*, N>& names, const std::string& name, const char* option) {
@@ -42,19 +73,16 @@ std::size_t place_of(const std::array<const char*, N>& names, const std::string&
   return static_cast<std::size_t>(found - names.begin());
 }
 
-/// The one token that the tokenizer puts before a text; -1: none.
-std::int32_t token_before_texts(const text::Tokenizer& tokenizer) {
-  const auto bare = tokenizer.encode("a"), whole = tokenizer.encode("a", {.add_special_tokens = true});
-  const auto text = std::search(whole.begin(), whole.end(), bare.begin(), bare.end());
-  const auto before = text - whole.begin();
-  QUIVER_CHECK(before <= 1, unsupported, "model",
-               "its tokenizer puts {} tokens before a text, expected one or none; give --no-bos or --bos", before);
-  return before == 1 ? whole[0] : -1;
+/// The one token that the tokenizer puts before a text or behind it; -1: none.
+std::int32_t one_token(const std::vector<text::TokenId>& tokens, const char* place) {
+  QUIVER_CHECK(tokens.size() <= 1, unsupported, "model", "its tokenizer puts {} tokens {}, expected one or none",
+               tokens.size(), place);
+  return tokens.empty() ? -1 : tokens[0];
 }
 
 std::int32_t begin_token(const JoinChoice& choice, const text::Tokenizer& tokenizer) {
   if (choice.no_bos) return -1;
-  if (!choice.bos) return token_before_texts(tokenizer);
+  if (!choice.bos) return one_token(tokenizer.prefix(), "before a text (--bos and --no-bos decide otherwise)");
   QUIVER_CHECK(tokenizer.bos_id(), unsupported, "--bos", "the tokenizer names no begin-of-sequence token");
   return *tokenizer.bos_id();
 }
@@ -102,27 +130,33 @@ std::optional<Join> stored_rules(const json& training) {
   return join;
 }
 
-void take(const Join& from, Join& to) {
-  to.separator = from.separator;
-  to.tokenise = from.tokenise;
-  to.mask = from.mask;
-  to.truncate = from.truncate;
-  to.truncate_jointly = from.truncate_jointly;
-  to.append_eos = from.append_eos;
-  to.begin_token = from.begin_token;
-}
-
-/// The first two experts that were trained under different rules, in words; empty where all agree.
-std::string disagreement(const std::vector<KnownRules>& known) {
+/// The first two experts that were trained under different values of a rule, in words; empty where all agree.
+std::string disagreement(const Rule& rule, const std::vector<KnownRules>& known) {
+  const auto first = rule.spelled(known[0].join);
   for (const auto& other : known) {
-    const auto first = spelled(known[0].join), second = spelled(other.join);
-    for (const auto& [option, value] : first) {
-      if (second.at(option) != value)
-        return fmt::format("'{}' was trained with {} {}, '{}' with {}", known[0].expert, option, value, other.expert,
-                           second.at(option));
-    }
+    if (const auto second = rule.spelled(other.join); second != first)
+      return fmt::format("{} ('{}' was trained with {}, '{}' with {})", rule.option, known[0].expert, first,
+                         other.expert, second);
   }
   return "";
+}
+
+/// What experts were trained with, where they agree and the user left it open; the others are said.
+void take_agreed(const JoinChoice& choice, const std::vector<KnownRules>& known, Join& join,
+                 std::vector<std::string>& notes) {
+  if (known.empty() || choice.rules != "auto") return;
+  std::vector<std::string> disputed;
+  for (const auto& rule : kRules) {
+    if (rule.chosen(choice)) continue;
+    const auto differ = disagreement(rule, known);
+    if (differ.empty())
+      rule.take(known[0].join, join);
+    else
+      disputed.push_back(differ);
+  }
+  if (!disputed.empty())
+    notes.push_back("experts do not agree on how texts are joined, which is as by --rules quiver in: " +
+                    quiver::join(disputed, ", "));
 }
 
 void choose(const JoinChoice& choice, Join& join) {
@@ -135,16 +169,17 @@ void choose(const JoinChoice& choice, Join& join) {
   if (choice.eos || choice.no_eos) join.append_eos = choice.eos;
 }
 
+/// What is not as the experts were trained, who agree on it.
 void say_differences(const Join& chosen, const std::vector<KnownRules>& known, std::vector<std::string>& notes) {
-  const auto used = spelled(chosen), trained = spelled(known[0].join);
   std::vector<std::string> differences;
-  for (const auto& [option, value] : used) {
-    if (trained.at(option) != value)
-      differences.push_back(fmt::format("{} {} (trained with {})", option, value, trained.at(option)));
+  for (const auto& rule : kRules) {
+    if (known.empty() || !disagreement(rule, known).empty()) continue;
+    const auto used = rule.spelled(chosen), trained = rule.spelled(known[0].join);
+    if (used != trained) differences.push_back(fmt::format("{} {} (trained with {})", rule.option, used, trained));
   }
   if (!differences.empty())
-    notes.push_back(fmt::format("texts are not joined as {} was trained: {}",
-                                known.size() == 1 ? "expert '" + known[0].expert + "'" : "the experts",
+    notes.push_back(fmt::format("texts are not joined as {} trained: {}",
+                                known.size() == 1 ? "expert '" + known[0].expert + "' was" : "the experts were",
                                 join(differences, ", ")));
 }
 
@@ -160,23 +195,14 @@ TextRules resolved(const JoinChoice& choice, const LoadedModel& loaded, const st
   auto& join = out.join;
   join.separator = natural;
   join.begin_token = begin_token(choice, tokenizer);
-  const auto differ = known.empty() ? "" : disagreement(known);
-  if (!known.empty() && differ.empty() && choice.rules == "auto") {
-    const auto chosen = join.begin_token;
-    take(known[0].join, join);
-    if (choice.bos || choice.no_bos) join.begin_token = chosen;
-  }
+  take_agreed(choice, known, join, out.notes);
   if (choice.rules == "mttl") set_mttl(join);
   choose(choice, join);
   join.start_token = start_token(tokenizer);
   join.turn_end_token = text::turn_end(loaded.text).value_or(-1);
-  if (!differ.empty() && choice.rules == "auto")
-    out.notes.push_back("experts do not agree on how texts are joined (" + differ +
-                        "); what --separator and the other options leave open is as by --rules quiver");
-  if (!known.empty() && differ.empty()) say_differences(join, known, out.notes);
+  say_differences(join, known, out.notes);
   // Sources of an encoder-decoder end as the tokenizer ends any text.
-  if (loaded.model.config().encoder_decoder())
-    join.source_end_token = tokenizer.suffix().empty() ? -1 : tokenizer.suffix().back();
+  if (loaded.model.config().encoder_decoder()) join.source_end_token = one_token(tokenizer.suffix(), "behind a text");
   return out;
 }
 
@@ -202,7 +228,7 @@ void describe_prompts(JoinChoice& c, OptionSet& set) {
   set.group("texts");
   set.choice("rules", c.rules, {"auto", "quiver", "mttl"},
              "how source and target are joined, as a whole: auto: as the experts in use were trained; quiver: the "
-             "default; mttl: MTTL's");
+             "default; mttl: MTTL's. A prompt without experts and rules is read as it stands");
   set.choice("separator", c.separator, {"auto", "newline", "mttl-space", "none"},
              "between source and target; auto: as the rules say, else none for encoder-decoders, newline for others");
   set.flag("bos", c.bos, "begin with the model's begin-of-sequence token, whatever its tokenizer says");
@@ -271,7 +297,8 @@ TextRules text_rules(const JoinChoice& choice, const LoadedModel& loaded, const 
 data::JoinOptions rules_for_prompts(const JoinChoice& choice, const LoadedModel& loaded, const RoutedExperts& routed,
                                     Progress& said) {
   const auto known = rules_of_route(routed.experts, routed.route);
-  auto out = resolved(choice, loaded, known, Join::Separator::none);
+  const bool bare = (known.empty() && choice.rules == "auto") || loaded.model.config().encoder_decoder();
+  auto out = resolved(choice, loaded, known, bare ? Join::Separator::none : Join::Separator::newline);
   for (const auto& note : out.notes) said.say(note);
   out.join.max_tokens = std::numeric_limits<std::int32_t>::max();
   return out.join;

@@ -48,13 +48,13 @@ struct TextRules {
   std::vector<std::string> notes;  ///< experts that disagree; a choice that differs from what they were trained with
 };
 
-/// Rows for a model. `known` experts that agree decide what the choice leaves open; what they do not agree on is the
-/// model's default. Rows are no longer than the model's context less `vectors_before` (soft prompts, prefixes).
-/// Throws Error{usage|unsupported} where choices contradict each other or the model.
+/// Rows for a model. What the choice leaves open is, rule by rule, as the `known` experts were trained, and the model's
+/// default where they do not agree. Rows are no longer than the model's context less `vectors_before` (soft prompts,
+/// prefixes). Throws Error{usage|unsupported} where choices contradict each other or the model.
 TextRules text_rules(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known = {},
                      std::int64_t vectors_before = 0);
-/// The same for prompts that somebody typed, under the route's experts: without experts that say otherwise nothing is
-/// put behind them, and they are never cut. What is in the notes is said.
+/// The same for prompts that somebody typed, under the route's experts: without experts that say otherwise, and without
+/// --rules, nothing is put behind them; they are never cut. What is in the notes is said.
 data::JoinOptions rules_for_prompts(const JoinChoice& choice, const LoadedModel& loaded, const RoutedExperts& routed,
                                     Progress& said);
 

@@ -145,6 +145,51 @@ TEST_F(TextRulesTest, ExpertsThatDisagreeAreNamed) {
   EXPECT_EQ(rules_of_route(set, "arrow:top_k=1").size(), 2u);
 }
 
+TEST_F(TextRulesTest, WhatExpertsAgreeOnIsTakenWhateverElseTheyDifferIn) {
+  const auto model = loaded();
+  Join open = kMttl;
+  open.append_eos = false;
+  const auto set = experts(model, {kMttl, open});
+  const auto rules = text_rules({}, model, known_rules(set));
+  EXPECT_EQ(rules.join.separator, Join::Separator::mttl_space);
+  EXPECT_EQ(rules.join.tokenise, Join::Tokenise::joint);
+  EXPECT_TRUE(rules.join.truncate_jointly);
+  EXPECT_TRUE(rules.join.append_eos) << "the default";
+  ASSERT_EQ(rules.notes.size(), 1u);
+  EXPECT_NE(rules.notes[0].find("in: eos ('a' was trained with true, 'b' with false)"), std::string::npos)
+      << rules.notes[0];
+  JoinChoice choice;
+  choice.no_eos = true;
+  EXPECT_TRUE(text_rules(choice, model, known_rules(set)).notes.empty()) << "nothing is left open";
+}
+
+TEST_F(TextRulesTest, PromptsAreReadAsTheSourcesOfRows) {
+  const auto model = loaded();
+  const auto& tokenizer = *model.text.tokenizer;
+  Join open;
+  open.append_eos = false;
+  Join begun;
+  begun.begin_token = kStart;
+  const std::vector<std::vector<Join>> sets{{{}, open}, {kMttl, kBare}, {{}, kMttl}, {begun, open}, {kMttl, begun}};
+  for (std::size_t s = 0; s < sets.size(); ++s) {
+    const RoutedExperts routed{experts(model, sets[s]), "uniform", nullptr};
+    for (const auto* name : {"auto", "quiver", "mttl"}) {
+      JoinChoice choice;
+      choice.rules = name;
+      Said said;
+      const auto prompts = rules_for_prompts(choice, model, routed, said);
+      const auto rows = text_rules(choice, model, rules_of_route(routed.experts, routed.route)).join;
+      for (const auto* text : {"red 3", "red 3 ", "red 3\n"})
+        EXPECT_EQ(prompt_ids(text, prompts, tokenizer), prompt_ids(text, rows, tokenizer)) << s << name << text;
+    }
+  }
+  JoinChoice quiver;
+  quiver.rules = "quiver";
+  Said said;
+  const RoutedExperts base{experts(model, {}), "base", nullptr};
+  EXPECT_EQ(prompt_ids("red 3", rules_for_prompts(quiver, model, base, said), tokenizer), tokenizer.encode("red 3\n"));
+}
+
 TEST_F(TextRulesTest, PromptsEndAsTheExpertsSourcesDid) {
   const auto model = loaded();
   const auto& tokenizer = *model.text.tokenizer;
