@@ -34,9 +34,10 @@ at::Tensor take_vectors(Tensors left, const json& config, const std::string& whe
   QUIVER_CHECK(vectors.defined(), format, where, "no {}", kPromptKey);
   // PEFT keeps as many again for a decoder's sake, and does not read them.
   const auto used = config.value("num_virtual_tokens", json());
-  if (used.is_number_integer() && used >= 1 && used < vectors.size(0))
-    vectors = vectors.narrow(0, 0, used).contiguous();
-  return vectors;
+  if (used.is_null()) return vectors;
+  QUIVER_CHECK(used.is_number_integer() && used >= 1 && used <= vectors.size(0), mismatch, where,
+               "'num_virtual_tokens' is {}, {} holds {}", used.dump().substr(0, 80), kPromptKey, vectors.size(0));
+  return vectors.narrow(0, 0, used).contiguous();
 }
 
 json config_of(const std::string& type, const Adapter& adapter, const std::string& base_model) {

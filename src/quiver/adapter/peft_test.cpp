@@ -198,6 +198,17 @@ TEST_F(PeftFolder, TrainedBiasesAreAppliedAsPeftAppliesThem) {
   EXPECT_THROW(applied(whole, bare, "test"), Error) << "a base model without biases";
 }
 
+TEST_F(PeftFolder, AsManyVectorsAreReadAsTheConfigurationSays) {
+  const std::map<std::string, at::Tensor> tensors{{"prompt_embeddings", at::randn({4, 6})}};
+  const json config{{"peft_type", "PROMPT_TUNING"}, {"num_virtual_tokens", 2}};
+  write(tensors, config);
+  EXPECT_TRUE(read_peft(folder_).soft_prompt.equal(tensors.at("prompt_embeddings").narrow(0, 0, 2)));
+  for (const json& count : {json(5), json(0), json("2")}) {
+    write(tensors, {{"peft_type", "PROMPT_TUNING"}, {"num_virtual_tokens", count}});
+    expect_refused(ErrorCode::mismatch, "'num_virtual_tokens' is " + count.dump());
+  }
+}
+
 TEST_F(PeftFolder, TensorsThatAreNotHalvesOfOnePairAreRefusedByName) {
   const std::string site = "base_model.model.x.q_proj";
   const auto a = at::ones({2, 6}), b = at::ones({5, 2});

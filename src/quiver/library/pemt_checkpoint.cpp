@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "quiver/base/error.h"
 #include "quiver/tensor_io/torch_archive.h"
@@ -63,6 +64,8 @@ std::size_t pemt_sources(const fs::path& folder) {
 }
 
 ImportedExpert read_pemt_source(const fs::path& folder, std::size_t number, std::optional<double> alpha) {
+  QUIVER_CHECK(!alpha || (std::isfinite(*alpha) && *alpha > 0), usage, "--alpha", "{}, expected a positive number",
+               *alpha);
   const auto file = folder / kFactors;
   const auto where = file.string();
   const auto tensors = tensor_io::open_torch_tensors(file);

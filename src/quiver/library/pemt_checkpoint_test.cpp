@@ -4,6 +4,8 @@
 
 #include <ATen/ops/randn.h>
 
+#include <cmath>
+
 #include "quiver/library/collection.h"
 #include "quiver/tensor_io/test_files.h"
 #include "quiver/tensor_io/torch_archive.h"
@@ -30,6 +32,8 @@ TEST(PemtCheckpoint, ASourceIsFactorsAndAPrompt) {
   EXPECT_TRUE(factors.a.equal(a) && factors.b.equal(b) && expert.adapter.soft_prompt.equal(prompt));
   EXPECT_EQ(factors.scale, 1.0);
   EXPECT_EQ(read_found_expert(found[0], 8.0).adapter.sites.at(kSite).scale, 2.0);
+  for (const double alpha : {0.0, -1.0, std::nan("")})
+    expect_error(ErrorCode::usage, "--alpha", [&] { read_found_expert(found[0], alpha); });
   // Found by itself too, beside PEFT's folders.
   EXPECT_EQ(find_experts(folder / "runs", CollectionFormat::automatic).size(), 1u);
   expect_error(ErrorCode::not_found, "lora.pt", [&] { find_experts(folder / "runs", CollectionFormat::peft); });

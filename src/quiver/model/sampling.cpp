@@ -21,36 +21,68 @@ void penalise(std::span<float> logits, std::span<const std::int32_t> context, do
 
 struct Candidate {
   std::int32_t id;
-  double probability;
+  double probability;  ///< by the softmax, times a constant
 };
 
-/// All tokens, most likely first, with softmax probabilities at the temperature.
-std::vector<Candidate> ranked(std::span<const float> logits, double temperature) {
-  std::vector<Candidate> out(logits.size());
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    out[i] = {static_cast<std::int32_t>(i), std::exp((logits[i] - largest) / temperature)};
+/// All tokens by their probabilities at a temperature, most likely first, of equal ones the lower id; put in order only
+/// as far as they are asked for, for a draw seldom looks beyond the first hundreds of a vocabulary.
+class Ranking {
+ public:
+  Ranking(std::span<const float> logits, double temperature) : all_(logits.size()), kept_(logits.size()) {
+    const double largest = *std::max_element(logits.begin(), logits.end());
+    for (std::size_t i = 0; i < logits.size(); ++i)
+      all_[i] = {static_cast<std::int32_t>(i), std::exp((logits[i] - largest) / temperature)};
   }
-  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.probability > b.probability; });
-  return out;
-}
 
-double total(const std::vector<Candidate>& c) {
-  return std::accumulate(c.begin(), c.end(), 0.0, [](double sum, const Candidate& x) { return sum + x.probability; });
-}
+  void keep_first(std::size_t count) { kept_ = std::min(kept_, count); }
+  void keep_top_p(double top_p) {
+    const double enough = top_p * total();
+    double sum = 0.0;
+    std::size_t count = 0;
+    while (count < kept_ && sum < enough) sum += at(count++).probability;
+    kept_ = std::max<std::size_t>(1, count);
+  }
+  void keep_min_p(double min_p) {
+    const double least = min_p * at(0).probability;
+    std::size_t count = 1;
+    while (count < kept_ && at(count).probability >= least) ++count;
+    kept_ = count;
+  }
+  std::int32_t draw(Random& random) {
+    double left = random.uniform() * total();
+    for (std::size_t i = 0; i < kept_; ++i) {
+      left -= at(i).probability;
+      if (left < 0) return at(i).id;
+    }
+    return at(kept_ - 1).id;
+  }
 
-void keep_top_p(std::vector<Candidate>& candidates, double top_p) {
-  const double enough = top_p * total(candidates);
-  double sum = 0.0;
-  std::size_t kept = 0;
-  while (kept < candidates.size() && sum < enough) sum += candidates[kept++].probability;
-  candidates.resize(std::max<std::size_t>(1, kept));
-}
+ private:
+  /// Of those kept.
+  double total() {
+    if (kept_ < all_.size()) at(kept_ - 1);
+    return std::accumulate(all_.begin(), all_.begin() + static_cast<std::ptrdiff_t>(kept_), 0.0,
+                           [](double sum, const Candidate& c) { return sum + c.probability; });
+  }
+  const Candidate& at(std::size_t place) {
+    constexpr std::size_t kFirst = 256, kGrowth = 4;
+    const auto before = [](const Candidate& a, const Candidate& b) {
+      return a.probability != b.probability ? a.probability > b.probability : a.id < b.id;
+    };
+    while (place >= ordered_) {
+      const auto next = std::min(all_.size(), std::max(kFirst, kGrowth * ordered_));
+      const auto begin = all_.begin() + static_cast<std::ptrdiff_t>(ordered_),
+                 end = all_.begin() + static_cast<std::ptrdiff_t>(next);
+      if (end != all_.end()) std::nth_element(begin, end, all_.end(), before);
+      std::sort(begin, end, before);
+      ordered_ = next;
+    }
+    return all_[place];
+  }
 
-void keep_min_p(std::vector<Candidate>& candidates, double min_p) {
-  const double least = min_p * candidates.front().probability;
-  while (candidates.size() > 1 && candidates.back().probability < least) candidates.pop_back();
-}
+  std::vector<Candidate> all_;
+  std::size_t kept_, ordered_ = 0;  ///< so many from the front
+};
 
 }  // namespace
 
@@ -87,17 +119,11 @@ std::int32_t sample(std::span<float> logits, std::span<const std::int32_t> conte
                "the logits of the next token are {}: the model or an expert in use holds numbers that are not finite",
                *largest);
   if (o.temperature == 0.0) return static_cast<std::int32_t>(largest - logits.begin());
-  auto candidates = ranked(logits, o.temperature);
-  if (o.top_k > 0 && static_cast<std::size_t>(o.top_k) < candidates.size())
-    candidates.resize(static_cast<std::size_t>(o.top_k));
-  if (o.top_p < 1.0) keep_top_p(candidates, o.top_p);
-  if (o.min_p > 0.0) keep_min_p(candidates, o.min_p);
-  double left = random.uniform() * total(candidates);
-  for (const auto& candidate : candidates) {
-    left -= candidate.probability;
-    if (left < 0) return candidate.id;
-  }
-  return candidates.back().id;
+  Ranking ranking(logits, o.temperature);
+  if (o.top_k > 0) ranking.keep_first(static_cast<std::size_t>(o.top_k));
+  if (o.top_p < 1.0) ranking.keep_top_p(o.top_p);
+  if (o.min_p > 0.0) ranking.keep_min_p(o.min_p);
+  return ranking.draw(random);
 }
 
 }  // namespace quiver::model
