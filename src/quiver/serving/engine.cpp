@@ -25,6 +25,7 @@ Engine::Id Engine::submit(GenerateRequest request) {
     QUIVER_CHECK(id >= 0 && id < vocabulary, mismatch, "prompt", "token id {} is outside the vocabulary of {}", id,
                  vocabulary);
   jobs_.emplace(next_, Job(std::move(request)));
+  waiting_.push_back(next_);
   return next_++;
 }
 
@@ -41,8 +42,7 @@ void Engine::cancel(Id id) {
   const auto found = jobs_.find(id);
   if (found == jobs_.end()) return;
   found->second.end(Finish::cancelled);
-  answers_.emplace(id, found->second.answer());
-  jobs_.erase(found);
+  keep_answer(id);
 }
 
 Answer Engine::take(Id id) {
@@ -67,10 +67,13 @@ std::shared_ptr<Route> Engine::route_of(const GenerateRequest& request) {
 /// Opens as many of those that wait as there is room for, those of one route together.
 void Engine::admit() {
   std::int64_t open_rows = 0;
-  for (const auto& [id, job] : jobs_) open_rows += job.is_open() ? job.width() : 0;
+  for (const auto& [id, job] : open_) open_rows += job->width();
   std::vector<std::pair<const routing::Router*, std::vector<Id>>> chosen;
-  for (const auto& [id, job] : jobs_) {
-    if (job.is_open()) continue;
+  for (; !waiting_.empty(); waiting_.pop_front()) {
+    const auto id = waiting_.front();
+    const auto found = jobs_.find(id);
+    if (found == jobs_.end()) continue;
+    const auto& job = found->second;
     if (open_rows > 0 && open_rows + job.width() > options_.open_rows) break;
     open_rows += job.width();
     const auto* router = job.request().router.get();
@@ -100,6 +103,7 @@ void Engine::open(const std::vector<Id>& ids) {
       fail(ids[i]);
       continue;
     }
+    open_.emplace(ids[i], &job);
     if (job.request().options.max_new_tokens == 0) {
       job.end(Finish::length);
       settle(ids[i], std::nullopt);
@@ -111,12 +115,12 @@ void Engine::open(const std::vector<Id>& ids) {
 void Engine::encode() {
   Pass pass;
   std::int64_t tokens = 0;
-  for (auto& [id, job] : jobs_) {
-    if (!job.is_open() || !job.is_unread()) continue;
-    const auto own = static_cast<std::int64_t>(job.request().prompt.size());
+  for (const auto& [id, job] : open_) {
+    if (!job->is_unread()) continue;
+    const auto own = static_cast<std::int64_t>(job->request().prompt.size());
     if (!pass.empty() && tokens + own > options_.pass_tokens) break;
     tokens += own;
-    pass.push_back({id, &job, 0, own});
+    pass.push_back({id, job, 0, own});
   }
   run(pass, &Engine::read_prompts);
 }
@@ -125,13 +129,13 @@ void Engine::encode() {
 Engine::Pass Engine::next_pass() {
   Pass pass, reading;
   std::int64_t room = options_.pass_tokens;
-  for (auto& [id, job] : jobs_) {
-    if (!job.is_open() || job.is_unread()) continue;
-    for (std::size_t r = 0; r < job.rows().size(); ++r) {
-      const auto& row = job.rows()[r];
+  for (const auto& [id, job] : open_) {
+    if (job->is_unread()) continue;
+    for (std::size_t r = 0; r < job->rows().size(); ++r) {
+      const auto& row = job->rows()[r];
       const auto left = static_cast<std::int64_t>(row.ids.size() - row.fed);
-      (job.answers() ? pass : reading).push_back({id, &job, r, left});
-      if (job.answers()) --room;
+      (job->answers() ? pass : reading).push_back({id, job, r, left});
+      if (job->answers()) --room;
     }
   }
   for (auto& row : reading) {
@@ -161,14 +165,19 @@ void Engine::run(Pass pass, void (Engine::*work)(const Pass&)) {
   run_alone(pass, work);
 }
 
-/// Where a pass fails, each of its requests is tried by itself: caches are as they were.
+/// Where a pass fails, each of its requests is tried by itself, from caches that are as they were before.
 void Engine::run_alone(const Pass& pass, void (Engine::*work)(const Pass&)) {
+  std::vector<std::int64_t> lengths;
+  for (const auto& row : pass) lengths.push_back(row.job->rows()[row.row].cache.length());
   try {
     (this->*work)(pass);
   } catch (const std::exception&) {
     std::map<Id, Pass> by_request;
-    for (const auto& row : pass) {
-      if (jobs_.contains(row.id)) by_request[row.id].push_back(row);
+    for (std::size_t i = 0; i < pass.size(); ++i) {
+      const auto& row = pass[i];
+      if (!jobs_.contains(row.id)) continue;
+      row.job->rows()[row.row].cache.truncate(lengths[i]);
+      by_request[row.id].push_back(row);
     }
     if (by_request.size() == 1) return fail(by_request.begin()->first);
     for (const auto& [id, own] : by_request) run_alone(own, work);
@@ -205,14 +214,15 @@ void Engine::forward(const Pass& pass) {
   std::vector<std::int64_t> last;
   std::vector<PassRow> ready;  // the first row of each request that has been read to its end
   for (std::size_t i = 0; i < pass.size(); ++i) {
-    auto& row = pass[i].job->rows()[pass[i].row];
-    row.fed += static_cast<std::size_t>(pass[i].tokens);
-    if (row.fed < row.ids.size()) continue;
+    const auto& row = pass[i].job->rows()[pass[i].row];
+    if (row.fed + static_cast<std::size_t>(pass[i].tokens) < row.ids.size()) continue;
     if (pass[i].row == 0) ready.push_back(pass[i]);
     last.push_back(batch.rows[i].begin + batch.rows[i].count - 1);
   }
-  if (last.empty()) return;
-  const auto logits = model_.logits(at::index_select(hidden, 0, at::tensor(last, at::kLong))).contiguous();
+  at::Tensor logits;
+  if (!last.empty()) logits = model_.logits(at::index_select(hidden, 0, at::tensor(last, at::kLong))).contiguous();
+  // From here on nothing of the pass fails as a whole.
+  for (const auto& p : pass) p.job->rows()[p.row].fed += static_cast<std::size_t>(p.tokens);
   std::int64_t next = 0;
   for (const auto& p : ready) {
     const auto count = static_cast<std::int64_t>(p.job->rows().size());
@@ -235,7 +245,12 @@ void Engine::settle(Id id, std::optional<std::int32_t> token) {
   const auto finish = job.answer().finish;
   if (token || job.ended()) events_.push_back({id, token, finish});
   if (!job.ended()) return;
-  answers_.emplace(id, job.answer());
+  keep_answer(id);
+}
+
+void Engine::keep_answer(Id id) {
+  answers_.emplace(id, jobs_.at(id).answer());
+  open_.erase(id);
   jobs_.erase(id);
 }
 

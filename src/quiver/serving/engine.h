@@ -6,6 +6,7 @@
 // arises in a pass of several ends those alone that have it by themselves. Not thread-safe.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 
@@ -63,11 +64,14 @@ class Engine {
   void forward(const Pass& pass);
   void settle(Id id, std::optional<std::int32_t> token);
   void fail(Id id);
+  void keep_answer(Id id);
 
   model::Model model_;
   EngineOptions options_;
   Id next_ = 0;
-  std::map<Id, Job> jobs_;  ///< in the order in which they came
+  std::map<Id, Job> jobs_;   ///< that have not ended
+  std::deque<Id> waiting_;   ///< in the order in which they came; some were cancelled since
+  std::map<Id, Job*> open_;  ///< under way, in that order
   std::map<Id, Answer> answers_;
   std::map<const routing::Router*, std::weak_ptr<Route>> routes_;
   std::vector<Event> events_;

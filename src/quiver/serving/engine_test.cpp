@@ -177,6 +177,45 @@ TEST_F(EngineOf, AnErrorIsOneRequestsAlone) {
   for (const auto& answer : answers) EXPECT_EQ(message(answer).find('\n'), std::string::npos);
 }
 
+/// The base model, for passes of one row; of several, each fails at its last norm, when caches have grown.
+class LateFailure : public routing::StatelessRouter {
+ public:
+  explicit LateFailure(std::int64_t norms) : norms_(norms) {}
+  std::unique_ptr<model::ExpertSource> bind(const model::PackedBatch& batch) const override {
+    return std::make_unique<Source>(norms_, batch.rows.size() > 1);
+  }
+
+ private:
+  class Source : public model::ExpertSource {
+   public:
+    Source(std::int64_t norms, bool fails) : norms_(norms), fails_(fails) {}
+    std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>&, const at::Tensor&) override { return {}; }
+    at::Tensor norm(std::int64_t number, const at::Tensor& weight) override {
+      if (fails_ && number == norms_ - 1) throw std::runtime_error("no memory for several rows");
+      return weight;
+    }
+
+   private:
+    std::int64_t norms_;
+    bool fails_;
+  };
+  std::int64_t norms_;
+};
+
+TEST_F(EngineOf, APassThatFailsLateLeavesNothingInCaches) {
+  const auto router = std::make_shared<LateFailure>(static_cast<std::int64_t>(model_.norms().size()));
+  const auto plain = request({5, 9, 20, 31}, 6), other = request({7, 40}, 6);
+  Engine engine(model_);
+  std::vector<Engine::Id> ids;
+  for (auto own : {plain, other}) {
+    own.router = router;
+    ids.push_back(engine.submit(own));
+  }
+  while (!engine.idle()) engine.step();
+  EXPECT_EQ(engine.take(ids[0]).checked(), alone(plain).checked());
+  EXPECT_EQ(engine.take(ids[1]).checked(), alone(other).checked());
+}
+
 TEST_F(EngineOf, WhatCannotBeAnsweredIsNotTaken) {
   Engine engine(model_);
   EXPECT_THROW(engine.submit(request({}, 4)), Error);
