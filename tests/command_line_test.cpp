@@ -104,6 +104,16 @@ TEST_F(CommandLine, AnUnknownVerbOptionOrRouteNamesTheNearest) {
   expect_error(run(forward("--adapter " + golden("adapters/a") + " --route expert:b")), 2, "no such expert");
 }
 
+TEST_F(CommandLine, AMisspeltKeyOfAConfigFileNamesTheNearest) {
+  const auto file = (folder_ / "options.toml").string();
+  write_file_atomically(file, "dtyp = \"float32\"\n");
+  expect_error(run(forward("--config " + file)), 2, "did you mean '--dtype'");
+  // Keys count as given: what the action does not read is refused from there, too.
+  write_file_atomically(file, "alpha = 4\n");
+  expect_error(run("library list --library " + golden("adapters") + " --config " + file), 2,
+               "--alpha] library list does not read it");
+}
+
 TEST_F(CommandLine, EveryVerbHasHelpWithExamples) {
   for (const auto* verb : {"info", "tokenize", "generate", "chat", "forward", "task", "train", "library", "prepare",
                            "cluster", "evaluate", "inspect", "bench"}) {

@@ -99,6 +99,7 @@ TEST_F(LibraryVerb, AnMttlLibraryIsAddedAndWhatCannotBeNamesItself) {
   const auto phi = add(golden("mttl/phi"), "", "phi");
   EXPECT_EQ(phi.status, 1);
   EXPECT_NE(phi.errors.find("2 of 2"), std::string::npos) << phi.errors;
+  EXPECT_FALSE(fs::exists(folder_ / "phi")) << "a library was made for none";
 }
 
 TEST_F(LibraryVerb, ExpertsGoOutToMttlAndComeBack) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <c10/core/GradMode.h>
-
 #include "quiver/base/error.h"
 #include "quiver/base/output_folder.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
+#include "quiver/serving/logits.h"
 #include "quiver/tensor_io/safetensors.h"
 
 namespace quiver::cli {
@@ -31,25 +30,6 @@ std::vector<std::vector<std::int32_t>> read_ids(const std::string& path) {
   return lists.get<std::vector<std::vector<std::int32_t>>>();
 }
 
-/// Logits of every token of a row, or of its answer where the model has a stack for answers.
-at::Tensor logits_of(const model::Model& model, const routing::Router& router, const routing::Request& request,
-                     const std::vector<std::int32_t>* answer) {
-  model::RowCache cache;
-  const auto choose = routing::bind_requests(router, {request});
-  const auto vectors = choose.soft_prompt(0);
-  const auto prompt = model::pack({{request.prompt, answer ? &cache : nullptr, true, vectors}});
-  auto experts = choose(prompt, {0});
-  auto hidden = model.forward(prompt, experts.get());
-  if (answer) {
-    const auto batch = model::pack({{*answer, &cache, false}}, model::Part::answer);
-    experts = choose(batch, {0});
-    hidden = model.forward(batch, experts.get());
-  } else if (vectors.defined()) {
-    hidden = hidden.narrow(0, vectors.size(0), static_cast<std::int64_t>(request.prompt.size()));
-  }
-  return model.logits(hidden);
-}
-
 void run(const Options& o) {
   TerminalProgress progress;
   check_output_file(o.output, "--output",
@@ -60,7 +40,6 @@ void run(const Options& o) {
                two_stacks ? "missing: an encoder-decoder needs the ids that its decoder reads, start token included"
                           : "given, but the model has no decoder beside an encoder");
   const auto routed = load_routed(o.route, model, progress);
-  const c10::AutoGradMode no_gradient(false);
   const auto rows = read_ids(o.ids);
   const auto answers = two_stacks ? read_ids(o.decoder_ids) : std::vector<std::vector<std::int32_t>>(rows.size());
   QUIVER_CHECK(rows.size() == answers.size(), mismatch, "--decoder-ids", "{} rows, expected {} as in --ids",
@@ -69,7 +48,7 @@ void run(const Options& o) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     progress.update("forward", i, rows.size(), "");
     out[fmt::format("logits.{}", i)] =
-        logits_of(model, *routed.router, {o.route.task, rows[i]}, two_stacks ? &answers[i] : nullptr);
+        serving::request_logits(model, *routed.router, {o.route.task, rows[i]}, two_stacks ? &answers[i] : nullptr);
   }
   progress.finish();
   tensor_io::write_safetensors(o.output, out);

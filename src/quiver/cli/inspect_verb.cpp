@@ -11,8 +11,6 @@
 namespace quiver::cli {
 namespace {
 
-using nlohmann::json;
-
 struct Options {
   ModelOptions model;
   RouteOptions route;
@@ -23,7 +21,6 @@ struct Options {
 };
 
 void run(const Options& o) {
-  if (!o.html.empty()) check_output_file(o.html, "--html", evaluation::is_report);
   TerminalProgress progress;
   if (!o.html.empty()) check_output_file(o.html, "--html", evaluation::is_report);
   const auto loaded = load(o.model);
@@ -46,17 +43,9 @@ void run(const Options& o) {
     std::printf("%s", evaluation::render_trace_text(trace, colour_wanted()).c_str());
     return;
   }
-  json layers = json::array();
-  for (std::size_t l = 0; l < trace.layers.size(); ++l) {
-    json tokens = json::array();
-    for (const auto& entries : trace.weights[l]) {
-      json mix = json::object();
-      for (const auto& entry : entries) mix[trace.experts[entry.expert]] = entry.weight;
-      tokens.push_back(mix);
-    }
-    layers.push_back({{o.per_site ? "site" : "layer", trace.layers[l]}, {"tokens", tokens}});
-  }
-  print_json({{"route", routed.route}, {"tokens", trace.tokens}, {"experts", trace.experts}, {"layers", layers}});
+  auto object = evaluation::to_json(trace, o.per_site);
+  object["route"] = routed.route;
+  print_json(object);
 }
 
 }  // namespace

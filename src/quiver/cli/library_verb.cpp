@@ -1,21 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
-#include "quiver/cli/library_actions.h"
+#include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
+#include "quiver/clustering/difference.h"
 #include "quiver/evaluation/terminal_table.h"
-#include "quiver/library/collection.h"
+#include "quiver/library/export.h"
+#include "quiver/library/listing.h"
+#include "quiver/workspace/add_experts.h"
 
 namespace quiver::cli {
 namespace {
 
 using nlohmann::json;
 
+struct LibraryOptions {
+  ModelOptions model;
+  std::string action, library, name, output, format = "auto";
+  std::vector<std::string> arguments, experts, exclude, tasks;
+  std::optional<double> alpha;
+  bool replace = false, allow_other_base = false, json = false;
+};
+
+/// The experts given as arguments and by --experts, or else all, without those of --exclude.
+std::vector<std::string> chosen_experts(const library::Library& library, const LibraryOptions& o) {
+  auto names = o.arguments;
+  names.insert(names.end(), o.experts.begin(), o.experts.end());
+  return library::choose_experts(library, names, o.exclude);
+}
+
+/// The object, or the line.
+void report(const LibraryOptions& o, const json& object, const std::string& line) {
+  if (o.json) return print_json(object);
+  std::printf("%s\n", line.c_str());
+}
+
 void say_strays(const library::Library& library) {
-  if (const auto line = workspace::strays_line(library); !line.empty()) std::fprintf(stderr, "%s\n", line.c_str());
+  if (const auto line = library::strays_line(library); !line.empty()) std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 void list(const LibraryOptions& o) {
@@ -28,7 +53,7 @@ void list(const LibraryOptions& o) {
     infos.push_back(library.info(name));
   if (all) say_strays(library);
   for (const auto& info : infos) {
-    const auto s = summary(library, info);
+    const auto s = library::summary(library, info);
     if (o.json) {
       print_json(s);
       continue;
@@ -48,14 +73,13 @@ void list(const LibraryOptions& o) {
 
 void show_one(const LibraryOptions& o, const library::Library& library, const std::string& name) {
   const auto [info, adapter] = library.load_expert(name);
-  json out = summary(library, info);
+  json out = library::summary(library, info);
   out["base_fingerprint"] = info.base_fingerprint;
   out["training"] = info.training;
   out["scores"] = info.scores;
   out["parameters"] = adapter.parameters();
   out["sites"] = adapter.sites.size();
-  if (o.json) return print_json(out);
-  std::printf("%s\n", out.dump(2).c_str());
+  report(o, out, out.dump(2));
 }
 
 void show(const LibraryOptions& o) {
@@ -70,8 +94,7 @@ void remove(const LibraryOptions& o) {
   QUIVER_CHECK(!o.arguments.empty() || !o.experts.empty(), usage, "library remove", "give the names of experts");
   for (const auto& name : chosen_experts(library, o)) {
     library.remove(name);
-    if (o.json) print_json({{"removed", name}});
-    if (!o.json) std::printf("moved %s to %s\n", name.c_str(), (library.folder() / "removed").c_str());
+    report(o, {{"removed", name}}, fmt::format("moved {} to {}", name, (library.folder() / "removed").string()));
   }
 }
 
@@ -80,8 +103,7 @@ void restore(const LibraryOptions& o) {
   QUIVER_CHECK(!o.arguments.empty(), usage, "library restore", "give the names of experts");
   for (const auto& name : o.arguments) {
     library::restore_expert(library, name);
-    if (o.json) print_json({{"restored", name}});
-    if (!o.json) std::printf("restored %s\n", name.c_str());
+    report(o, {{"restored", name}}, "restored " + name);
   }
 }
 
@@ -107,9 +129,75 @@ void set(const LibraryOptions& o) {
                "give the names of experts and --tasks, what they were trained for");
   for (const auto& name : chosen_experts(library, o)) {
     library.set_tasks(name, o.tasks);
-    if (o.json) print_json(summary(library, library.info(name)));
-    if (!o.json) std::printf("%s: tasks %s\n", name.c_str(), join(o.tasks, ", ").c_str());
+    report(o, library::summary(library, library.info(name)), fmt::format("{}: tasks {}", name, join(o.tasks, ", ")));
   }
+}
+
+void report_added(const LibraryOptions& o, const workspace::AddedExpert& added) {
+  if (!added.error.empty()) {
+    if (o.json) print_json({{"name", added.name}, {"error", added.error}});
+    std::fprintf(stderr, "not added: %s: %s\n", added.name.c_str(), added.error.c_str());
+    return;
+  }
+  if (!added.skipped.empty())
+    return report(o, {{"name", added.name}, {"skipped", added.skipped}},
+                  fmt::format("skipped {}: {}", added.name, added.skipped));
+  auto object = added.summary;
+  object["notes"] = added.notes;
+  report(o, object, fmt::format("added {}: {} sites", added.name, added.sites));
+  for (const auto& note : added.notes) std::fprintf(stderr, "%s: %s\n", added.name.c_str(), note.c_str());
+}
+
+void add(const LibraryOptions& o) {
+  QUIVER_CHECK(o.arguments.size() == 1, usage, "library add", "expected one folder of adapters, got {}",
+               o.arguments.size());
+  const workspace::AddOptions options{.model = o.model,
+                                      .library = o.library,
+                                      .source = o.arguments[0],
+                                      .format = library::collection_format_of_name(o.format),
+                                      .name = o.name,
+                                      .tasks = o.tasks,
+                                      .alpha = o.alpha,
+                                      .replace = o.replace,
+                                      .allow_other_base = o.allow_other_base};
+  workspace::add_experts(options, [&](const auto& added) { report_added(o, added); });
+}
+
+void export_to(const LibraryOptions& o) {
+  const auto library = library::Library::open(o.library);
+  const auto format = library::collection_format_of_name(o.format);
+  const auto names = chosen_experts(library, o);
+  QUIVER_CHECK(!o.output.empty(), usage, "library export", "give --output DIR");
+  const bool alone = o.arguments.size() == 1 && names.size() == 1 && format != library::CollectionFormat::mttl;
+  const auto places = library::export_experts(library, names, {o.output, format, alone, o.replace});
+  for (std::size_t i = 0; i < names.size(); ++i)
+    report(o, {{"name", names[i]}, {"path", places[i]}}, places[i].string());
+}
+
+std::string number(double value, int digits) { return std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits); }
+
+void diff(const LibraryOptions& o) {
+  const auto library = library::Library::open(o.library);
+  QUIVER_CHECK(o.arguments.size() == 2, usage, "library diff", "expected two expert names, got {}", o.arguments.size());
+  const auto first = library.load(o.arguments[0]), second = library.load(o.arguments[1]);
+  evaluation::TextTable table{
+      {"site", "norm of " + o.arguments[0], "norm of " + o.arguments[1], "cosine", "input angle", "output angle"}, {}};
+  for (const auto& d : clustering::differences(first, second, {o.arguments[0], o.arguments[1]})) {
+    table.rows.push_back({{d.site},
+                          {number(d.norm_a, 4)},
+                          {number(d.norm_b, 4)},
+                          {number(d.cosine, 4)},
+                          {number(d.input_angle, 1)},
+                          {number(d.output_angle, 1)}});
+    if (!o.json) continue;
+    print_json({{"site", d.site},
+                {"norm_a", d.norm_a},
+                {"norm_b", d.norm_b},
+                {"cosine", number_or_null(d.cosine)},
+                {"input_angle", number_or_null(d.input_angle)},
+                {"output_angle", number_or_null(d.output_angle)}});
+  }
+  if (!o.json) std::printf("%s", evaluation::render_table(table, {colour_wanted(), 1, 64}).c_str());
 }
 
 void check_tasks(const LibraryOptions& o) {
@@ -129,14 +217,14 @@ const std::vector<Action>& actions() {
       {"list", list, {"experts", "exclude"}},
       {"show", show, {"experts", "exclude"}},
       {"add",
-       add_experts,
+       add,
        {"model", "dtype", "device", "threads", "name", "tasks", "format", "alpha", "replace", "allow-other-base"}},
       {"set", set, {"tasks", "experts", "exclude"}},
-      {"export", export_experts, {"experts", "exclude", "format", "output", "replace"}},
+      {"export", export_to, {"experts", "exclude", "format", "output", "replace"}},
       {"remove", remove, {"experts", "exclude"}},
       {"restore", restore, {}},
       {"verify", verify, {}},
-      {"diff", diff_experts, {}}};
+      {"diff", diff, {}}};
   return table;
 }
 
@@ -155,55 +243,6 @@ void run(const LibraryOptions& o, const CLI::App& app) {
 }
 
 }  // namespace
-
-const std::string& one_argument(const LibraryOptions& o, const char* what) {
-  QUIVER_CHECK(o.arguments.size() == 1, usage, "library " + o.action, "expected one {}, got {}", what,
-               o.arguments.size());
-  return o.arguments[0];
-}
-
-std::vector<std::string> chosen_experts(const library::Library& library, const LibraryOptions& o) {
-  auto names = o.arguments;
-  names.insert(names.end(), o.experts.begin(), o.experts.end());
-  for (const auto& name : names) library.info(name);  // throws where there is none
-  for (const auto& name : o.exclude) library.info(name);
-  if (names.empty()) names = library.names();
-  std::vector<std::string> out;
-  for (const auto& name : names) {
-    const bool excluded = std::find(o.exclude.begin(), o.exclude.end(), name) != o.exclude.end();
-    if (!excluded && std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
-  }
-  QUIVER_CHECK(!out.empty(), usage, "library " + o.action, "no expert of {} is chosen", library.folder().string());
-  return out;
-}
-
-namespace {
-
-/// The kinds that an expert was trained as, parted by commas; empty where nothing is known of its training.
-std::string kinds_of(const json& training) {
-  if (!training.contains("options") || !training["options"].is_object()) return "";
-  const auto kind = training["options"].value("kind", json());
-  if (!kind.is_object()) return "lora";
-  return join(kind.value("kinds", std::vector<std::string>{}), ",");
-}
-
-}  // namespace
-
-json summary(const library::Library& library, const library::ExpertInfo& info) {
-  const auto training = info.training.is_object() ? info.training : json::object();
-  const auto kinds = kinds_of(training);
-  const bool factors =
-      kinds.find("lora") != kinds.npos || kinds.find("dora") != kinds.npos || kinds.find("vera") != kinds.npos;
-  const auto rank = factors ? training["options"].value("rank", json()) : json();
-  return {{"name", info.name},
-          {"tasks", info.tasks},
-          {"kind", kinds.empty() ? json() : json(kinds)},
-          {"validation_loss", training.value("validation_loss", json())},
-          {"steps", training.value("steps", json())},
-          {"rank", rank},
-          {"identity", info.identity},
-          {"path", library.expert_folder(info.name).string()}};
-}
 
 std::function<void()> declare_library(CLI::App& app) {
   auto o = std::make_shared<LibraryOptions>();

@@ -3,6 +3,7 @@
 // (0 success, 1 failure, 2 wrong usage).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -29,17 +30,24 @@ void print_overview() {
   for (const auto& verb : verbs()) std::printf("  %-10s %s\n", verb.name, verb.summary);
 }
 
+/// The key of a --config file that is no option; empty where the error is another.
+std::string unknown_key(const CLI::ParseError& error) {
+  constexpr const char* kBefore = "INI was not able to parse ";
+  const std::string message = error.what();
+  return message.starts_with(kBefore) ? message.substr(std::strlen(kBefore)) : "";
+}
+
 /// CLI11 names what it did not expect; this adds the option that was probably meant.
 std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
-  std::string message = error.what();
-  for (auto& c : message) {
-    if (c == '\n') c = ' ';
-  }
-  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) return message;
   std::vector<std::string> known;
   for (const auto* option : app.get_options()) {
     for (const auto& name : option->get_lnames()) known.push_back("--" + name);
   }
+  if (const auto key = unknown_key(error); !key.empty())
+    return fmt::format("--config: no option '{}'{}", key, suggestion("--" + key, known));
+  std::string message = error.what();
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) return message;
   for (int i = 2; i < argc; ++i) {
     const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
     const bool is_known = std::find(known.begin(), known.end(), word) != known.end();

@@ -13,7 +13,6 @@
 namespace quiver::clustering {
 namespace {
 
-const std::vector<std::string> kLinkages{"average", "complete", "single", "ward"};  // in the order of Linkage
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// Clusters in the places of points; a joined one takes the place of its second half.
@@ -85,12 +84,6 @@ class Agglomeration {
 };
 
 }  // namespace
-
-Linkage linkage_of_name(const std::string& name) {
-  const auto found = std::find(kLinkages.begin(), kLinkages.end(), name);
-  QUIVER_CHECK(found != kLinkages.end(), usage, "--linkage", "'{}'{}", name, suggestion(name, kLinkages));
-  return static_cast<Linkage>(found - kLinkages.begin());
-}
 
 std::vector<Merge> agglomerate(std::vector<std::vector<double>> distance, Linkage linkage) {
   const auto n = distance.size();

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 #include <vector>
 
 namespace quiver::clustering {
@@ -17,8 +16,6 @@ enum class Linkage {
   single,    ///< smallest distance of a pair
   ward,      ///< growth of the sum of squares; the distances must be Euclidean
 };
-
-Linkage linkage_of_name(const std::string& name);
 
 /// Clusters 0 to N - 1 are the points, N + s is what step s made: SciPy's linkage matrix.
 struct Merge {

@@ -3,18 +3,26 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string>
+
 #include "quiver/clustering/kmeans.h"
 #include "quiver/clustering/test_experts.h"
 
 namespace quiver::clustering {
 namespace {
 
+const std::map<std::string, Linkage> kLinkages{{"average", Linkage::average},
+                                               {"complete", Linkage::complete},
+                                               {"single", Linkage::single},
+                                               {"ward", Linkage::ward}};
+
 TEST(Linkage, EqualsSciPyAndScikitLearn) {
   const auto golden = golden_json("linkage.json");
   const auto distance = golden["distance"].get<Rows>();
   ASSERT_EQ(golden["methods"].size(), 4u);
   for (const auto& [name, expected] : golden["methods"].items()) {
-    const auto merges = agglomerate(distance, linkage_of_name(name));
+    const auto merges = agglomerate(distance, kLinkages.at(name));
     const auto steps = expected["merges"].get<Rows>();
     ASSERT_EQ(merges.size(), steps.size());
     for (std::size_t s = 0; s < steps.size(); ++s) {
@@ -58,7 +66,6 @@ TEST(Linkage, FewPointsAndErrors) {
   EXPECT_EQ(cut(none, 1), (std::vector<std::size_t>{0}));
   EXPECT_THROW(cut(none, 2), Error);
   EXPECT_THROW(cut(none, 0), Error);
-  tensor_io::expect_error(ErrorCode::usage, "did you mean 'ward'", [] { linkage_of_name("wards"); });
 }
 
 }  // namespace

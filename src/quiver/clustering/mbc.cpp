@@ -53,7 +53,7 @@ std::function<std::vector<std::size_t>(std::size_t)> grouping_method(const at::T
 
 /// The numbers of clusters to try.
 std::pair<std::size_t, std::size_t> range_of(std::size_t experts, const MbcOptions& options) {
-  if (!options.choose_clusters) return {options.k_means.clusters, options.k_means.clusters};
+  if (options.k_means.clusters > 0) return {options.k_means.clusters, options.k_means.clusters};
   QUIVER_CHECK(experts >= 3, usage, "--clusters auto", "{} experts, expected 3 or more", experts);
   QUIVER_CHECK(options.min_clusters >= 2 && options.min_clusters <= options.max_clusters, usage, "--min-clusters",
                "{} to {} clusters, expected 2 or more and an ascending range", options.min_clusters,
@@ -65,10 +65,39 @@ std::pair<std::size_t, std::size_t> range_of(std::size_t experts, const MbcOptio
 
 }  // namespace
 
-Method method_of_name(const std::string& name) {
-  const auto found = std::find(kMethods.begin(), kMethods.end(), name);
-  QUIVER_CHECK(found != kMethods.end(), usage, "--method", "'{}'{}", name, suggestion(name, kMethods));
-  return static_cast<Method>(found - kMethods.begin());
+void describe(MbcOptions& o, OptionSet& set) {
+  set.group("clusters")
+      .integer("clusters", o.k_means.clusters, at_least(0),
+               "how many; auto or 0: the number with the largest mean silhouette")
+      .word("auto", 0)
+      .integer("min_clusters", o.min_clusters, at_least(2), "auto: the least number")
+      .integer("max_clusters", o.max_clusters, at_least(2), "auto: the largest number")
+      .choice("method", o.method,
+              {{"mbc", Method::mbc}, {"agglomerative", Method::agglomerative}, {"random", Method::random}},
+              "k-means on the rows of the similarity matrix, a hierarchy, or the control")
+      .choice("linkage", o.linkage,
+              {{"average", Linkage::average},
+               {"complete", Linkage::complete},
+               {"single", Linkage::single},
+               {"ward", Linkage::ward}},
+              "agglomerative: the distance of two clusters")
+      .choice("embedding", o.embedding.kind,
+              {{"products", Embedding::products},
+               {"mttl", Embedding::mttl},
+               {"prototypes", Embedding::prototypes},
+               {"text", Embedding::text}},
+              "what experts are compared by: B A (unchanged by rescaling), flattened weights, Arrow's directions, or "
+              "their tasks")
+      .number("sparsity", o.embedding.sparsity, from_to_below(0, 1), "mttl, svd: share of entries dropped")
+      .integer("seed", o.k_means.seed, at_least(0), "of k-means and of random");
+}
+
+std::vector<std::string> read_options(const MbcOptions& o) {
+  std::vector<std::string> out{"clusters", "method", "embedding"};
+  if (o.k_means.clusters == 0) out.insert(out.end(), {"min_clusters", "max_clusters"});
+  out.push_back(o.method == Method::agglomerative ? "linkage" : "seed");
+  if (o.embedding.kind == Embedding::mttl) out.push_back("sparsity");
+  return out;
 }
 
 Grouping group_experts(const at::Tensor& similarity, const MbcOptions& options) {

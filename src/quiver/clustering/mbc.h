@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "quiver/base/options.h"
 #include "quiver/clustering/kmeans.h"
 #include "quiver/clustering/library_similarity.h"
 #include "quiver/clustering/linkage.h"
@@ -21,16 +22,20 @@ enum class Method {
   random,         ///< the paper's control: sizes that differ by one at most, whatever the experts learned
 };
 
-Method method_of_name(const std::string& name);
-
 struct MbcOptions {
   EmbeddingOptions embedding;
   Method method = Method::mbc;
   Linkage linkage = Linkage::average;  ///< agglomerative
-  KMeansOptions k_means;               ///< its number of clusters and its seed are those of every method
-  bool choose_clusters = false;        ///< the number with the largest mean silhouette; of equal ones the smallest
+  /// Its number of clusters and its seed are those of every method. 0 clusters (auto): the number with the largest mean
+  /// silhouette; of equal ones the smallest.
+  KMeansOptions k_means;
   std::size_t min_clusters = 2, max_clusters = 20;  ///< the numbers to choose from, as far as below the experts
 };
+
+/// clusters, min_clusters, max_clusters, method, linkage, embedding, sparsity, seed.
+void describe(MbcOptions& options, OptionSet& set);
+/// Of the options described, those that the method and the embedding chosen read.
+std::vector<std::string> read_options(const MbcOptions& options);
 
 struct Grouping {
   std::vector<std::size_t> cluster;      ///< per expert, numbered by first members

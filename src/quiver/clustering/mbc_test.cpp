@@ -42,7 +42,7 @@ TEST(GroupExperts, FindsThePlantedFamilies) {
 TEST(GroupExperts, ChoosesTheirNumber) {
   for (const auto method : {Method::mbc, Method::agglomerative}) {
     auto options = options_of(method, 10);
-    options.choose_clusters = true;
+    options.k_means.clusters = 0;
     const auto grouping = group_experts(planted_similarity(), options);
     EXPECT_EQ(grouping.cluster, kPlanted);
     ASSERT_EQ(grouping.silhouettes.size(), 10u);  // 2 to 11, though 20 are allowed
@@ -61,7 +61,7 @@ TEST(GroupExperts, OfEqualSilhouettesTheSmallestNumberWins) {
   auto similarity = at::zeros({5, 5}, at::kDouble);
   similarity.diagonal().fill_(1.0);
   auto options = options_of(Method::agglomerative, 1);
-  options.choose_clusters = true;
+  options.k_means.clusters = 0;
   const auto grouping = group_experts(similarity, options);
   EXPECT_EQ(*std::max_element(grouping.cluster.begin(), grouping.cluster.end()), 1u);
 }
@@ -81,19 +81,33 @@ TEST(GroupExperts, RandomClustersAreOfEqualSizeAndFollowTheSeed) {
 TEST(GroupExperts, ImpossibleNumbersAreErrors) {
   const auto similarity = planted_similarity();
   for (const auto method : {Method::mbc, Method::agglomerative, Method::random}) {
-    EXPECT_THROW(group_experts(similarity, options_of(method, 0)), Error);
     EXPECT_THROW(group_experts(similarity, options_of(method, 13)), Error);
     EXPECT_NO_THROW(group_experts(similarity, options_of(method, 1)));
     EXPECT_NO_THROW(group_experts(similarity, options_of(method, 12)));
   }
   auto options = options_of(Method::mbc, 1);
-  options.choose_clusters = true;
+  options.k_means.clusters = 0;
   EXPECT_THROW(group_experts(similarity.narrow(0, 0, 2).narrow(1, 0, 2), options), Error);
   options.min_clusters = 1;
   EXPECT_THROW(group_experts(similarity, options), Error);
   options.min_clusters = 12;
   EXPECT_THROW(group_experts(similarity, options), Error);
-  tensor_io::expect_error(ErrorCode::usage, "did you mean 'random'", [] { method_of_name("randm"); });
+}
+
+TEST(MbcOptions, AreReadByTheChoicesThatNeedThem) {
+  MbcOptions options;
+  OptionSet set;
+  describe(options, set);
+  EXPECT_EQ(read_options(options), (std::vector<std::string>{"clusters", "method", "embedding", "seed"}));
+  set.assign_all({{"clusters", "auto"}, {"method", "agglomerative"}, {"embedding", "mttl"}}, "test");
+  EXPECT_EQ(read_options(options), (std::vector<std::string>{"clusters", "method", "embedding", "min_clusters",
+                                                             "max_clusters", "linkage", "sparsity"}));
+  tensor_io::expect_error(ErrorCode::usage, "expected mbc, agglomerative, random", [] {
+    MbcOptions misspelt;
+    OptionSet one;
+    describe(misspelt, one);
+    one.assign("method", "randm", "test");
+  });
 }
 
 TEST(ClusterLibrary, ByEachEmbeddingAndReadAgain) {

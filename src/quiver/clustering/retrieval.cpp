@@ -15,9 +15,6 @@
 namespace quiver::clustering {
 namespace {
 
-const std::vector<std::string> kRetrievers{"random",   "cosine",     "svd",
-                                           "products", "prototypes", "text"};  // in the order of Retriever
-
 /// The similarities of the last row to the others.
 std::vector<double> last_row(const at::Tensor& similarity) {
   auto row = rows_of(similarity).back();
@@ -84,10 +81,17 @@ std::vector<double> similarities(std::size_t names, const RetrievalInputs& input
 
 }  // namespace
 
-Retriever retriever_of_name(const std::string& name) {
-  const auto found = std::find(kRetrievers.begin(), kRetrievers.end(), name);
-  QUIVER_CHECK(found != kRetrievers.end(), usage, "--retriever", "'{}'{}", name, suggestion(name, kRetrievers));
-  return static_cast<Retriever>(found - kRetrievers.begin());
+void describe(RetrievalOptions& o, OptionSet& set) {
+  set.group("nearest experts")
+      .choice("retriever", o.kind,
+              {{"products", Retriever::products},
+               {"cosine", Retriever::cosine},
+               {"svd", Retriever::svd},
+               {"prototypes", Retriever::prototypes},
+               {"text", Retriever::text},
+               {"random", Retriever::random}},
+              "by B A, weights, MTTL's embedding, Arrow's directions, the texts of tasks, or the control")
+      .integer("top", o.top_k, at_least(0), "how many; 0: all");
 }
 
 std::vector<std::pair<std::string, double>> retrieve(const std::vector<std::string>& names,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "quiver/adapter/adapter.h"
+#include "quiver/base/options.h"
 
 namespace quiver::clustering {
 
@@ -20,8 +21,6 @@ enum class Retriever {
   text,        ///< of TF-IDF vectors: of the query's text and the experts' texts
 };
 
-Retriever retriever_of_name(const std::string& name);
-
 struct RetrievalOptions {
   Retriever kind = Retriever::products;
   std::size_t top_k = 5;  ///< 0, or more than there are: all
@@ -29,6 +28,9 @@ struct RetrievalOptions {
   double sparsity = 0.5;         ///< svd: share of entries dropped per expert
   std::int64_t components = 64;  ///< svd: directions kept
 };
+
+/// retriever and top; seed and sparsity are described with the clusters.
+void describe(RetrievalOptions& options, OptionSet& set);
 
 /// What the candidates and the query are compared by; only what the retriever asks for is read.
 struct RetrievalInputs {

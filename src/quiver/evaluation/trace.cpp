@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "quiver/base/error.h"
 #include "quiver/routing/recorder.h"
@@ -22,7 +23,7 @@ std::vector<std::vector<TraceEntry>> entries_of(const at::Tensor& dense) {
     auto& own = out[static_cast<std::size_t>(t)];
     for (std::int64_t e = 0; e < values.size(1); ++e) {
       const double weight = values.const_data_ptr<float>()[t * values.size(1) + e];
-      if (weight > 0) own.push_back({static_cast<std::size_t>(e), std::min(1.0, weight)});
+      if (weight != 0) own.push_back({static_cast<std::size_t>(e), weight});
     }
     std::stable_sort(own.begin(), own.end(), [](const auto& a, const auto& b) { return a.weight > b.weight; });
   }
@@ -70,6 +71,20 @@ Trace trace_prompt(const EvaluateInputs& inputs, const routing::Router& router, 
     trace.weights.push_back(entries_of(sums[label].first / static_cast<double>(sums[label].second)));
   }
   return trace;
+}
+
+nlohmann::json to_json(const Trace& trace, bool per_site) {
+  auto layers = nlohmann::json::array();
+  for (std::size_t l = 0; l < trace.layers.size(); ++l) {
+    auto tokens = nlohmann::json::array();
+    for (const auto& entries : trace.weights[l]) {
+      auto mix = nlohmann::json::object();
+      for (const auto& entry : entries) mix[trace.experts[entry.expert]] = entry.weight;
+      tokens.push_back(mix);
+    }
+    layers.push_back({{per_site ? "site" : "layer", trace.layers[l]}, {"tokens", tokens}});
+  }
+  return {{"tokens", trace.tokens}, {"experts", trace.experts}, {"layers", layers}};
 }
 
 }  // namespace quiver::evaluation

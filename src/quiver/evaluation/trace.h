@@ -2,6 +2,8 @@
 // Where the tokens of a prompt are routed.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "quiver/evaluation/evaluate.h"
 
 namespace quiver::evaluation {
@@ -16,5 +18,8 @@ struct TraceOptions {
 /// empty.
 Trace trace_prompt(const EvaluateInputs& inputs, const routing::Router& router, const std::vector<std::int32_t>& ids,
                    const std::vector<std::string>& experts, const TraceOptions& options);
+
+/// {tokens, experts, layers: [{layer or site, tokens: [{expert: weight}]}]}.
+nlohmann::json to_json(const Trace& trace, bool per_site);
 
 }  // namespace quiver::evaluation

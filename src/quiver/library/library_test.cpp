@@ -154,6 +154,14 @@ TEST_F(OwnLibrary, AnUnknownNameIsAnsweredWithTheNearest) {
   expect_error(ErrorCode::usage, "did you mean 'sentiment'", [&] { own.remove("sentimant"); });
 }
 
+TEST_F(OwnLibrary, AFileAmongTheExpertsIsNoExpert) {
+  const auto own = library();
+  own.save(info_of("sentiment"), adapter_of(1), false);
+  write_file_atomically(own.folder() / "experts/notes.txt", "what the experts are for");
+  expect_error(ErrorCode::usage, "notes.txt", [&] { own.info("notes.txt"); });
+  EXPECT_EQ(own.names(), std::vector<std::string>{"sentiment"});
+}
+
 TEST_F(OwnLibrary, RemovingKeepsTheExpertAside) {
   const auto own = library();
   own.save(info_of("one"), adapter_of(1), false);

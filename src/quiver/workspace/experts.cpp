@@ -9,6 +9,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/library/collection.h"
+#include "quiver/library/listing.h"
 #include "quiver/routing/request/signature.h"
 #include "quiver/routing/router_table.h"
 
@@ -81,13 +82,6 @@ void refuse_twice(const std::vector<std::string>& names, const std::string& opti
   for (const auto& name : names) QUIVER_CHECK(seen.insert(name).second, usage, option, "'{}' is given twice", name);
 }
 
-std::string strays_line(const library::Library& library) {
-  std::vector<std::string> parts;
-  for (const auto& stray : library.strays()) parts.push_back(fmt::format("'{}' ({})", stray.name, stray.what));
-  if (parts.empty()) return "";
-  return fmt::format("passed over in {}: {}", (library.folder() / "experts").string(), join(parts, "; "));
-}
-
 ExpertSet load_experts(const ExpertOptions& o, const model::Model& model, Progress& progress) {
   ExpertSet set;
   set.bank = std::make_shared<adapter::Bank>(model);
@@ -97,7 +91,7 @@ ExpertSet load_experts(const ExpertOptions& o, const model::Model& model, Progre
     set.library = std::make_shared<const library::Library>(library::Library::open(o.library));
     library::check_base(*set.library, model.fingerprint(), o.allow_other_base);
     load_library(o, set, progress);
-    if (const auto line = strays_line(*set.library); !line.empty() && o.experts.empty()) progress.say(line);
+    if (const auto line = library::strays_line(*set.library); !line.empty() && o.experts.empty()) progress.say(line);
   }
   for (const auto& adapter : o.adapters) load_adapter(adapter, set);
   set.inputs.bank = set.bank;

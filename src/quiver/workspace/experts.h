@@ -37,8 +37,6 @@ ExpertSet load_experts(const ExpertOptions& options, const model::Model& model, 
 ExpertSet load_experts(const ExpertOptions& options, const LoadedModel& loaded, Progress& progress);
 /// Throws Error{usage} at `option` where a name stands twice.
 void refuse_twice(const std::vector<std::string>& names, const std::string& option);
-/// One line on what lies in the library's experts/ and is no expert; empty where there is nothing of the kind.
-std::string strays_line(const library::Library& library);
 /// For a library auto where its experts have signatures, else arrow, which is said where some have one; the adapter
 /// where one is given; base otherwise.
 std::string natural_route(const ExpertOptions& options, const ExpertSet& experts);

@@ -40,7 +40,7 @@ struct Clustering {
 /// One expert of one token's mix at one layer.
 struct TraceEntry {
   std::size_t expert = 0;  ///< index into Trace::experts
-  double weight = 0;       ///< 0 to 1
+  double weight = 0;       ///< as it is applied, not 0
 };
 
 /// Where the tokens of one text were routed.
