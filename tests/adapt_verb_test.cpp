@@ -175,6 +175,27 @@ TEST_F(AdaptVerb, WhatIsKeptIsWhatWasScored) {
   EXPECT_NEAR(loss(kept, {{0, 1.0f}}), outcome.objects.at(1)["loss"].get<double>(), kClose);
 }
 
+TEST_F(AdaptVerb, WhatARegimeLacksIsRefusedBeforeTheOthersRun) {
+  for (const std::string more : {"--regime private --regime poly", "--regime nearest --regime shared --start e9",
+                                 "--regime private --regime private"}) {
+    const auto outcome = adapt("--seeds 1 " + more);
+    EXPECT_EQ(outcome.status, 2) << more << outcome.errors;
+    EXPECT_TRUE(outcome.objects.empty()) << more;
+  }
+}
+
+TEST_F(AdaptVerb, ARegimeThatFailsDoesNotLoseTheOthers) {
+  // The experts are of several ranks, which this retriever does not compare.
+  const auto outcome = adapt("--seeds 2 --regime library-mean-retrieved --retriever svd --regime selector --save kept");
+  EXPECT_EQ(outcome.status, 1) << outcome.errors;
+  EXPECT_EQ(outcome.of("selector", true).size(), 2u);
+  EXPECT_EQ(outcome.of("selector", false).size(), 1u);
+  EXPECT_TRUE(outcome.of("library-mean-retrieved", true).empty());
+  EXPECT_TRUE(outcome.of("library-mean-retrieved", false).empty());
+  EXPECT_NE(outcome.errors.find("2 of 4 failed"), std::string::npos) << outcome.errors;
+  EXPECT_TRUE(fs::exists(folder_ / "library/experts/kept.selector.1"));
+}
+
 TEST_F(AdaptVerb, WrongUsageIsOneLine) {
   const auto expect = [&](const std::string& more, const std::string& part) {
     const auto outcome = adapt(more);

@@ -4,6 +4,7 @@
 #include "quiver/adapter/describe_options.h"
 #include "quiver/base/error.h"
 #include "quiver/routing/constant_router.h"
+#include "quiver/training/failures.h"
 #include "quiver/workspace/task_rows.h"
 
 namespace quiver::workspace {
@@ -17,7 +18,8 @@ class Run {
         listener_(listener),
         loaded_(load(job.model)),
         experts_(load_experts(job.experts, loaded_.model, progress)),
-        tasks_(job.tasks.read(loaded_.text, progress)) {
+        tasks_(job.tasks.read(loaded_.text, progress)),
+        failures_(progress, tasks_.size() * job.regimes.size() * static_cast<std::size_t>(job.seeds)) {
     QUIVER_CHECK(experts_.inputs.library, usage, "adapt",
                  "it draws on a library; give --library DIR, and no --adapter");
     QUIVER_CHECK(job.save.empty() || tasks_.size() == 1, usage, "--save", "{} tasks, expected one", tasks_.size());
@@ -30,21 +32,31 @@ class Run {
     for (const auto& note : rules.notes) progress_.say(note);
     job_.adapt.train.join = job_.evaluate.join = rules.join;
     job_.evaluate.vectors_before = vectors_before(experts_);
+    for (const auto& regime : job.regimes) training::check_sources(inputs(), regime, job_.adapt);
     for (const auto& task : tasks_) {
       const auto problem = evaluation::problem_of(task, job_.evaluate);
       QUIVER_CHECK(problem.empty(), usage, "task " + task.name, "{}", problem);
+      for (std::int64_t s = 0; s < job.seeds; ++s) examples(task, seed_of(s));
     }
   }
 
   void all() {
     for (const auto& task : tasks_) {
       std::vector<AdaptSummary> summaries{zero_shot(task)};
-      for (const auto& regime : job_.regimes) summaries.push_back(by_regime(task, regime));
+      for (const auto& regime : job_.regimes) {
+        if (auto summary = by_regime(task, regime)) summaries.push_back(std::move(*summary));
+      }
       listener_.task(summaries);
     }
+    failures_.refuse("adapt");
   }
 
  private:
+  training::AdaptInputs inputs() { return {loaded_.model, experts_.inputs.library, experts_.bank, progress_}; }
+  std::uint64_t seed_of(std::int64_t repetition) const {
+    return static_cast<std::uint64_t>(repetition) + job_.few.seed;
+  }
+
   evaluation::ResultRow score(const data::Task& task, const routing::Router& router, const std::string& label) {
     const evaluation::EvaluateInputs inputs{loaded_.model, *loaded_.text.tokenizer, progress_};
     return evaluation::headline(evaluation::evaluate(inputs, task, router, label, job_.evaluate));
@@ -56,34 +68,41 @@ class Run {
     return {task.name, "zero-shot", row.metric, training::mean_interval(std::vector<double>{row.value})};
   }
 
-  AdaptSummary by_regime(const data::Task& task, const std::string& regime) {
+  /// Over the seeds that did not fail; nothing where all did.
+  std::optional<AdaptSummary> by_regime(const data::Task& task, const std::string& regime) {
     AdaptSummary out{task.name, regime, "", {}};
     std::vector<double> values;
     for (std::int64_t s = 0; s < job_.seeds; ++s) {
-      const auto one = by_seed(task, regime, static_cast<std::uint64_t>(s) + job_.few.seed);
-      values.push_back(one.result.value);
-      out.metric = one.result.metric;
-      out.trained = one.adapted.trained;
-      out.loss += one.adapted.loss / static_cast<double>(job_.seeds);
-      out.seconds += one.adapted.seconds / static_cast<double>(job_.seeds);
-      listener_.score(one);
+      try {
+        const auto one = by_seed(task, regime, seed_of(s));
+        values.push_back(one.result.value);
+        out.metric = one.result.metric;
+        out.trained = one.adapted.trained;
+        out.loss += one.adapted.loss;
+        out.seconds += one.adapted.seconds;
+        listener_.score(one);
+        if (!job_.save.empty()) save(task, one);
+      } catch (const Error& error) {
+        failures_.add(fmt::format("{} of task {}, seed {}", regime, task.name, seed_of(s)), error);
+      }
     }
+    if (values.empty()) return std::nullopt;
     out.mean = training::mean_interval(values);
     out.seeds = values.size();
+    out.loss /= static_cast<double>(values.size());
+    out.seconds /= static_cast<double>(values.size());
     return out;
   }
 
   AdaptScore by_seed(const data::Task& task, const std::string& regime, std::uint64_t seed) {
     auto options = job_.adapt;
     options.train.seed = seed;
-    const training::AdaptInputs inputs{loaded_.model, experts_.inputs.library, experts_.bank, progress_};
     const auto data = examples(task, seed);
     AdaptScore out{task.name, regime, seed, {}, data.train.size()};
-    out.adapted = training::adapt(inputs, regime, data, options);
+    out.adapted = training::adapt(inputs(), regime, data, options);
     auto bank = std::make_shared<adapter::Bank>(experts_.bank->empty_copy());
     bank->add("adapted", out.adapted.adapter);
     out.result = score(task, routing::ConstantRouter(bank, {{0, 1.0f}}), regime);
-    if (!job_.save.empty()) save(task, out);
     return out;
   }
 
@@ -109,8 +128,7 @@ class Run {
     std::vector<std::string> out;
     if (job_.save.empty()) return out;
     for (const auto& regime : job_.regimes) {
-      for (std::int64_t s = 0; s < job_.seeds; ++s)
-        out.push_back(name_to_save(regime, static_cast<std::uint64_t>(s) + job_.few.seed));
+      for (std::int64_t s = 0; s < job_.seeds; ++s) out.push_back(name_to_save(regime, seed_of(s)));
     }
     return out;
   }
@@ -137,6 +155,7 @@ class Run {
   LoadedModel loaded_;
   ExpertSet experts_;
   std::vector<data::Task> tasks_;
+  training::Failures failures_;
 };
 
 }  // namespace
@@ -166,6 +185,7 @@ AdaptJob::AdaptJob() {
 }
 
 void adapt(AdaptJob& job, Progress& progress, const AdaptListener& listener) {
+  refuse_twice(job.regimes, "--regime");
   training::check_regimes(job.regimes, job.learning);
   adapter::settle(job.adapt.train.lora, job.learning);
   if (job.few.shots == 0 && job.few.shots_per_class == 0) job.few.shots = 16;

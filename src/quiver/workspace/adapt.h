@@ -62,8 +62,9 @@ struct AdaptListener {
   std::function<void(const std::vector<AdaptSummary>&)> task;  ///< all regimes of a task, when it is done
 };
 
-/// Refuses first: options that no regime reads, names that are taken, tasks that cannot be scored. Throws as
-/// training::adapt does.
+/// Refuses first: options that no regime reads, regimes that lack what they go on from, names that are taken, tasks
+/// that cannot be scored or have no examples. Where a regime then fails with a seed, the others go on, and an Error
+/// names all that failed at the end.
 void adapt(AdaptJob& job, Progress& progress, const AdaptListener& listener);
 
 }  // namespace quiver::workspace

@@ -80,12 +80,10 @@ Adapted from_retrieved_mean(const Regime& r) {
     numbers.push_back(r.inputs.bank->number(name));
     names.push_back(name);
   }
-  QUIVER_CHECK(!numbers.empty(), usage, "adaptation", "there are no experts to start from");
   return tune(r, mean_of(r, numbers), join(names, " "));
 }
 
 Adapted from_nearest(const Regime& r) {
-  QUIVER_CHECK(r.experts() > 0, usage, "adaptation", "there are no experts to start from");
   std::int64_t best = 0;
   double least = INFINITY;
   for (std::int64_t e = 0; e < r.experts(); ++e) {
@@ -171,10 +169,13 @@ Adapted poly_random(const Regime& r) {
       r, routing::make_skills(r.inputs.model, like.lora, like.options, {r.examples.name}, r.options.train.seed), true);
 }
 
-/// What a regime makes of the bank's experts.
+/// What a regime goes on from.
 enum class Draws {
-  nothing,  ///< or one expert as it is
-  factors,  ///< an adapter out of their low-rank factors
+  nothing,
+  start,    ///< the expert that --start names
+  skills,   ///< the router that --skills names
+  experts,  ///< one of the bank's
+  factors,  ///< low-rank factors of the bank's
 };
 
 using Names = std::vector<std::string>;
@@ -197,13 +198,13 @@ const std::vector<Entry>& entries() {
   static const Names selected = steps + Names{"skills", "selector_learning_rate"};
   static const std::vector<Entry> table{
       {{"private", "a fresh LoRA"}, from_scratch, tuned + fresh},
-      {{"shared", "go on from the expert named by --start"}, from_shared, tuned + Names{"start"}},
+      {{"shared", "go on from the expert named by --start"}, from_shared, tuned + Names{"start"}, Draws::start},
       {{"library-mean", "go on from the mean of all experts' factors"}, from_library_mean, tuned, Draws::factors},
       {{"library-mean-retrieved", "go on from the mean of the experts that --retriever finds"},
        from_retrieved_mean,
        tuned + fresh + Names{"retriever", "retrieved"},
        Draws::factors},
-      {{"nearest", "go on from the expert with the least loss on the examples"}, from_nearest, tuned},
+      {{"nearest", "go on from the expert with the least loss on the examples"}, from_nearest, tuned, Draws::experts},
       {{"arrow-init", "go on from the merge of the experts by Arrow's mean weights on the examples"},
        from_arrow,
        tuned + Names{"rank"},
@@ -219,15 +220,20 @@ const std::vector<Entry>& entries() {
       {{"lorahub", "one weight per expert, found without gradients"}, by_lorahub, {"evaluations"}, Draws::factors},
       {{"poly", "a fresh selector over the skills named by --skills, both trained"},
        poly,
-       selected + Names{"skill_learning_rate"}},
-      {{"poly-z", "the selector alone"}, poly_z, selected},
-      {{"poly-mu", "go on from the mean of the skills as one LoRA"}, poly_mu, tuned + Names{"skills"}},
+       selected + Names{"skill_learning_rate"},
+       Draws::skills},
+      {{"poly-z", "the selector alone"}, poly_z, selected, Draws::skills},
+      {{"poly-mu", "go on from the mean of the skills as one LoRA"}, poly_mu, tuned + Names{"skills"}, Draws::skills},
       {{"poly-random", "like poly, from skills that are not loaded"},
        poly_random,
-       selected + Names{"skill_learning_rate"}},
-      {{"mhr", "poly where the skills have several splits"}, poly, selected + Names{"skill_learning_rate"}},
-      {{"mhr-z", "poly-z likewise"}, poly_z, selected},
-      {{"mhr-mu", "poly-mu likewise"}, poly_mu, tuned + Names{"skills"}},
+       selected + Names{"skill_learning_rate"},
+       Draws::skills},
+      {{"mhr", "poly where the skills have several splits"},
+       poly,
+       selected + Names{"skill_learning_rate"},
+       Draws::skills},
+      {{"mhr-z", "poly-z likewise"}, poly_z, selected, Draws::skills},
+      {{"mhr-mu", "poly-mu likewise"}, poly_mu, tuned + Names{"skills"}, Draws::skills},
   };
   return table;
 }
@@ -297,16 +303,24 @@ void check_regimes(const std::vector<std::string>& regimes, const OptionSet& set
   });
 }
 
+void check_sources(const AdaptInputs& inputs, const std::string& regime, const AdaptOptions& options) {
+  const auto draws = entry_of(regime).draws;
+  if (draws == Draws::start) inputs.library->load(options.start);
+  if (draws == Draws::skills) routing::read_skills(*inputs.library, options.skills);
+  if (draws != Draws::experts && draws != Draws::factors) return;
+  QUIVER_CHECK(inputs.bank->size() > 0, usage, "regime " + regime, "the library has no experts to start from");
+  if (draws == Draws::factors) inputs.bank->require({"regime " + regime, {adapter::Trait::low_rank}});
+}
+
 Adapted adapt(const AdaptInputs& inputs, const std::string& regime, const ExpertData& examples,
               const AdaptOptions& given) {
   check(given.train);
   QUIVER_CHECK(given.train.max_steps > 0, usage, "adaptation", "{} steps, expected at least 1", given.train.max_steps);
   auto options = given;
   options.train.epochs = given.train.max_steps;  // the steps end it
-  const auto& entry = entry_of(regime);
-  if (entry.draws == Draws::factors) inputs.bank->require({"regime " + regime, {adapter::Trait::low_rank}});
+  check_sources(inputs, regime, options);
   const auto began = std::chrono::steady_clock::now();
-  auto out = entry.run({inputs, examples, options});
+  auto out = entry_of(regime).run({inputs, examples, options});
   QUIVER_CHECK(std::isfinite(out.loss), mismatch, "regime " + regime,
                "the loss on the examples is {} after training; lower --learning-rate", out.loss);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

@@ -62,6 +62,9 @@ struct RegimeHelp {
 /// Every regime, for --help and for suggestions.
 const std::vector<RegimeHelp>& regime_table();
 
+/// Throws Error where what a regime goes on from is not in the library or is not what it takes; adapt checks the same.
+void check_sources(const AdaptInputs& inputs, const std::string& regime, const AdaptOptions& options);
+
 /// examples.train: the few examples; examples.name: the task. Throws Error{usage} on an unknown regime or where what it
 /// goes on from is not in the library.
 Adapted adapt(const AdaptInputs& inputs, const std::string& regime, const ExpertData& examples,

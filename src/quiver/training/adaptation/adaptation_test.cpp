@@ -249,6 +249,13 @@ TEST_F(TinyAdaptation, SaysWhatIsMissing) {
   EXPECT_NE(message("shared").find("shared"), std::string::npos);
   options_.skills = "pol";
   EXPECT_NE(message("poly").find("poly"), std::string::npos);
+  for (const std::string regime : {"shared", "poly-mu", "mhr-z"})
+    EXPECT_THROW(check_sources(inputs(), regime, options_), Error) << regime;
+  EXPECT_NO_THROW(check_sources(inputs(), "nearest", options_));
+  bank_ = std::make_shared<adapter::Bank>(model_);
+  for (const std::string regime : {"nearest", "selector", "arrow-init", "lorahub"})
+    EXPECT_THROW(check_sources(inputs(), regime, options_), Error) << regime;
+  EXPECT_NO_THROW(check_sources(inputs(), "private", options_));
 }
 
 TEST(MeanInterval, IsStudents) {

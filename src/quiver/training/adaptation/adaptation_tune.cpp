@@ -2,15 +2,13 @@
 #include "quiver/training/adaptation/adaptation_tune.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
-#include "quiver/base/error.h"
 #include "quiver/routing/recorder.h"
 #include "quiver/routing/router_table.h"
+#include "quiver/training/flat.h"
 #include "quiver/training/loop.h"
 #include "quiver/training/routed_training.h"
 #include "quiver/training/trainer.h"
@@ -43,51 +41,31 @@ class WeightedSource : public model::ExpertSource {
   ops::Mix all_;
 };
 
-/// All factors of a bank in one flat tensor, and banks over pieces of such a tensor.
-class FlatBank {
+/// The low-rank factors of a bank's experts, and banks over other values of them.
+class BankFactors {
  public:
-  explicit FlatBank(const adapter::Bank& shape) : shape_(shape) {}
+  explicit BankFactors(const adapter::Bank& bank) : bank_(bank) {
+    for (std::int64_t e = 0; e < bank.size(); ++e) experts_.push_back(bank.expert(e));
+  }
 
-  at::Tensor flat() const {
-    std::vector<at::Tensor> all;
-    for_each([&](const ops::LoraFactors& f, std::int64_t, const std::string&) {
-      all.push_back(f.a.detach().to(at::kFloat).reshape({-1}));
-      all.push_back(f.b.detach().to(at::kFloat).reshape({-1}));
-    });
-    return at::cat(all);
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    for (const auto& expert : experts_) adapter::for_each_tensor(expert, visit);
   }
 
   std::shared_ptr<const adapter::Bank> over(const at::Tensor& flat) const {
-    std::vector<std::int64_t> sizes;
-    for_each([&](const ops::LoraFactors& f, std::int64_t, const std::string&) {
-      sizes.push_back(f.a.numel());
-      sizes.push_back(f.b.numel());
+    auto experts = experts_;
+    point_into(flat, [&](auto visit) {
+      for (auto& expert : experts) adapter::for_each_tensor(expert, visit);
     });
-    const auto pieces = flat.split_with_sizes(sizes);
-    std::vector<adapter::Adapter> adapters(static_cast<std::size_t>(shape_.size()));
-    std::size_t next = 0;
-    for_each([&](const ops::LoraFactors& f, std::int64_t e, const std::string& site) {
-      adapters[static_cast<std::size_t>(e)].sites[site] = {pieces[next].view(f.a.sizes()),
-                                                           pieces[next + 1].view(f.b.sizes()), f.scale};
-      next += 2;
-    });
-    auto bank = std::make_shared<adapter::Bank>(shape_.empty_copy());
-    for (std::size_t e = 0; e < adapters.size(); ++e) bank->add(shape_.names()[e], adapters[e]);
+    auto bank = std::make_shared<adapter::Bank>(bank_.empty_copy());
+    for (std::size_t e = 0; e < experts.size(); ++e) bank->add(bank_.names()[e], experts[e]);
     return bank;
   }
 
  private:
-  template <typename Visit>
-  void for_each(Visit visit) const {
-    for (std::int64_t e = 0; e < shape_.size(); ++e) {
-      for (std::size_t s = 0; s < shape_.model_sites().size(); ++s) {
-        const auto& f = shape_.site(static_cast<std::int64_t>(s)).experts[static_cast<std::size_t>(e)];
-        if (f.a.defined()) visit(f, e, shape_.model_sites()[s].name);
-      }
-    }
-  }
-
-  const adapter::Bank& shape_;
+  const adapter::Bank& bank_;
+  std::vector<adapter::Adapter> experts_;
 };
 
 std::vector<RoutedRow> unlabelled(const std::vector<data::TokenRow>& rows) {
@@ -119,16 +97,16 @@ std::unique_ptr<model::ExpertSource> bind_weighted(const WeightedExperts& expert
 WeightedExperts learn_weights(const AdaptInputs& inputs, const ExpertData& examples, const AdaptOptions& options,
                               bool experts_too) {
   const auto& bank = *inputs.bank;
-  QUIVER_CHECK(bank.size() > 0, usage, "adaptation", "the library has no experts to weigh");
   const auto sites = static_cast<std::int64_t>(bank.model_sites().size());
   auto weights = at::full({sites, bank.size()}, 1.0 / static_cast<double>(bank.size()), at::kFloat);
   std::vector<ParameterGroup> groups{{"weights", weights.set_requires_grad(true), options.weight_learning_rate}};
-  const FlatBank shape(bank);
+  const BankFactors factors(bank);
   if (experts_too) {
-    groups.push_back({"experts", shape.flat().set_requires_grad(true), options.train.learning_rate});
-    groups.back().decays = at::ones_like(groups.back().values, at::kBool);
+    const auto visit_all = [&](auto visit) { factors.for_each(visit); };
+    groups.push_back({"experts", flattened(visit_all).set_requires_grad(true), options.train.learning_rate});
+    groups.back().decays = flat_decays(visit_all);
   }
-  const auto current = [&] { return experts_too ? shape.over(groups[1].values) : inputs.bank; };
+  const auto current = [&] { return experts_too ? factors.over(groups[1].values) : inputs.bank; };
   const auto bind = [&](const std::vector<WeightedRow>&) {
     return model::BindExperts([now = current(), weights](const model::PackedBatch& batch, const auto&) {
       return bind_weighted({now, weights}, batch);
