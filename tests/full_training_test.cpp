@@ -11,8 +11,12 @@
 #include "quiver/base/error.h"
 #include "quiver/model/answer_pass.h"
 #include "quiver/model/load.h"
+#include "quiver/model/test_small_model.h"
 #include "quiver/tensor_io/safetensors.h"
 #include "quiver/tensor_io/test_golden.h"
+#include "quiver/text/tokenizer_folder.h"
+#include "quiver/training/methods/model_folder.h"
+#include "quiver/training/methods/pretraining.h"
 #include "quiver/training/row_loss.h"
 
 namespace quiver {
@@ -82,7 +86,7 @@ class WholeModel : public testing::Test {
     training::RunFolder run(folder_ / name, std::to_string(steps), false, progress_);
     const auto figures = training::train_full(model, {options_, "test", &run}, this->steps(fail_at), rows_, progress_);
     EXPECT_TRUE(fs::exists(folder_ / name / "checkpoint" / "state.json")) << "it stays until the model is saved";
-    run.saved();
+    run.drop_checkpoint();
     return figures;
   }
   /// Two rows of each step, which differ from step to step.
@@ -142,6 +146,39 @@ TEST_F(WholeModel, AKilledRunGoesOnToTheSameWeights) {
   // A checkpoint of another run is not taken for this one.
   EXPECT_THROW(train(killed, "c", 8, 5), std::runtime_error);
   EXPECT_THROW(train(killed, "c", 9), Error);
+}
+
+TEST_F(WholeModel, AModelHasAllThatItsTokenizerIsReadFrom) {
+  for (const auto& name : text::tokenizer_files()) write_file_atomically(folder_ / "tokenizer" / name, "{}");
+  const auto model = model::TrainableModel::open(golden("llama_untied"));
+  const auto output = training::model_output(folder_ / "out", false, {folder_ / "tokenizer"});
+  training::save_model(output, model, folder_ / "tokenizer", "key", {});
+  for (const auto& name : text::tokenizer_files()) EXPECT_TRUE(fs::exists(folder_ / "out" / name)) << name;
+  // They are files of the result, which another may replace.
+  for (const auto& name : text::tokenizer_files()) {
+    const auto files = model_files();
+    EXPECT_EQ(std::count(files.begin(), files.end(), name), 1) << name;
+  }
+}
+
+TEST_F(WholeModel, PretrainingRefusesAFolderThatIsNotFreeBeforeAllElse) {
+  write_file_atomically(folder_ / "out/notes.txt", "mine");
+  training::PretrainOptions options;
+  options.shape = (golden("t5/v10") / "config.json").string();
+  model::write_small_model(folder_ / "tokenizer");
+  options.tokenizer = (folder_ / "tokenizer").string();
+  options.texts = {(folder_ / "nowhere.txt").string()};  // not read
+  options.output = (folder_ / "out").string();
+  try {
+    training::pretrain(options, progress_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("--output"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "out/run"));
+  OptionSet set;
+  describe(options, set);
+  for (const auto* density : {"0", "1", "nan"}) EXPECT_THROW(set.assign("density", density, "test"), Error) << density;
 }
 
 TEST_F(WholeModel, AFreshT5HasTheScalesOfItsPaper) {

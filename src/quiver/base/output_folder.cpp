@@ -116,7 +116,9 @@ ResultFiles model_files() {
           "vocab.json",
           "merges.txt",
           "spiece.model",
-          "chat_template.jinja"};
+          "sentencepiece.model",
+          "chat_template.jinja",
+          "chat_template.json"};
 }
 
 void check_output(const OutputFolder& output) {

@@ -22,6 +22,12 @@ Counts counts_of(std::size_t length, const SpanCorruption& o) {
   return {static_cast<std::size_t>(noise), static_cast<std::size_t>(std::max(1L, spans))};
 }
 
+void check(const SpanCorruption& o) {
+  QUIVER_CHECK(o.density > 0 && o.density < 1 && o.mean_span >= 1 && o.sentinels >= 2, usage, "span corruption",
+               "density {}, mean span {} and {} sentinels, expected a share, at least 1 and at least 2", o.density,
+               o.mean_span, o.sentinels);
+}
+
 /// `total` as `parts` random positive numbers.
 std::vector<std::size_t> random_parts(std::size_t total, std::size_t parts, Random& random) {
   std::vector<bool> starts(total - 1, false);  // starts[i]: a part begins at i + 1
@@ -44,9 +50,7 @@ std::vector<std::size_t> random_parts(std::size_t total, std::size_t parts, Rand
 
 std::vector<bool> random_spans(std::size_t length, const SpanCorruption& o, Random& random) {
   QUIVER_CHECK(length >= 2, mismatch, "span corruption", "a text of {} tokens, expected at least 2", length);
-  QUIVER_CHECK(o.density > 0 && o.density < 1 && o.mean_span >= 1 && o.sentinels >= 2, usage, "span corruption",
-               "density {}, mean span {} and {} sentinels, expected a share, at least 1 and at least 2", o.density,
-               o.mean_span, o.sentinels);
+  check(o);
   const auto [noise, spans] = counts_of(length, o);
   const auto taken = random_parts(noise, spans, random), kept = random_parts(length - noise, spans, random);
   std::vector<bool> out;
@@ -82,13 +86,18 @@ TokenRow corrupt(std::span<const std::int32_t> text, const SpanCorruption& o, Ra
 }
 
 std::size_t corrupted_length(std::size_t source_tokens, const SpanCorruption& o) {
+  constexpr std::size_t kMost = 1000;  // tokens of a text for each of its source
+  check(o);
   const auto fits = [&](std::size_t length) {
     const auto [noise, spans] = counts_of(length, o);
     return length - noise + spans + 1 <= source_tokens;
   };
   QUIVER_CHECK(fits(2), usage, "span corruption", "sources of {} tokens, expected at least 3", source_tokens);
   std::size_t length = 2;
-  while (fits(length + 1)) ++length;
+  while (length <= kMost * source_tokens && fits(length + 1)) ++length;
+  QUIVER_CHECK(length <= kMost * source_tokens, usage, "span corruption",
+               "density {} leaves sources of {} tokens of texts of more than {}; lower it", o.density, source_tokens,
+               kMost * source_tokens);
   return length;
 }
 

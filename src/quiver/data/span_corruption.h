@@ -29,7 +29,8 @@ std::vector<bool> random_spans(std::size_t length, const SpanCorruption& options
 
 TokenRow corrupt(std::span<const std::int32_t> text, const SpanCorruption& options, Random& random);
 
-/// Tokens of a text whose source comes to at most `source_tokens`, end of sequence counted.
+/// Tokens of a text whose source comes to at most `source_tokens`, end of sequence counted. Throws Error{usage} on
+/// fewer than 3, and where the texts would be more than a thousand times as long.
 std::size_t corrupted_length(std::size_t source_tokens, const SpanCorruption& options);
 
 }  // namespace quiver::data

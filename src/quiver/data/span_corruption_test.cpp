@@ -77,6 +77,7 @@ TEST(SpanCorruptionOf, BadOptionsAreRefused) {
   EXPECT_THROW(random_spans(1, {}, random), Error);
   EXPECT_THROW(random_spans(10, {.density = 0.0}, random), Error);
   EXPECT_THROW(corrupted_length(2, {}), Error);
+  for (const double density : {0.0, 0.9999, 1.0}) EXPECT_THROW(corrupted_length(64, {.density = density}), Error);
 }
 
 }  // namespace

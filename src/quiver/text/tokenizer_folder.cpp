@@ -190,6 +190,13 @@ std::optional<std::string> find_tokenizer_file(const fs::path& folder) {
   return std::nullopt;
 }
 
+std::vector<std::string> tokenizer_files() {
+  std::vector<std::string> out(kTokenizerFiles.begin(), kTokenizerFiles.end());
+  out.insert(out.end(), {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
+                         "chat_template.jinja", "chat_template.json"});
+  return out;
+}
+
 TokenizerParts read_tokenizer_folder(const fs::path& folder) {
   const SideFiles files(folder);
   auto parts = read_parts(folder, files);

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "quiver/base/files.h"
 #include "quiver/text/tokenizer.h"
@@ -15,6 +16,9 @@ namespace quiver::text {
 /// The name of the file in `folder` that holds the tokenizer: tokenizer.json, else spiece.model, sentencepiece.model or
 /// tokenizer.model. Nothing where none is there.
 std::optional<std::string> find_tokenizer_file(const fs::path& folder);
+
+/// The files of a model folder that tokenizer and chat template are read from, apart from config.json.
+std::vector<std::string> tokenizer_files();
 
 /// Parts from that file; tokens by name and further added tokens from tokenizer_config.json and
 /// special_tokens_map.json; EOS from generation_config.json, else config.json, else the tokenizer's own.

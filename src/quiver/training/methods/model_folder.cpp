@@ -3,6 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "quiver/text/tokenizer_folder.h"
+
 namespace quiver::training {
 
 using nlohmann::json;
@@ -14,8 +16,7 @@ OutputFolder model_output(const fs::path& output, bool replace, std::vector<fs::
 void save_model(const OutputFolder& output, const model::TrainableModel& model, const fs::path& tokenizer,
                 const std::string& key, const Figures& figures) {
   write_output(output, [&](const fs::path& folder) {
-    for (const auto* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model",
-                             "generation_config.json", "chat_template.jinja"}) {
+    for (const auto& name : text::tokenizer_files()) {
       if (fs::exists(tokenizer / name)) fs::copy_file(tokenizer / name, folder / name);
     }
     model.save(folder);

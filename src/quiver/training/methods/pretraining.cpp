@@ -102,8 +102,9 @@ PretrainOptions::PretrainOptions() {
 void describe(PretrainOptions& o, OptionSet& set) {
   auto& t = o.train;
   set.group("texts")
-      .integer("source_tokens", o.source_tokens, at_least(2), "length of a corrupted text")
-      .number("density", o.spans.density, between(0, 1), "share of tokens taken out")
+      .integer("source_tokens", o.source_tokens, at_least(3), "length of a corrupted text")
+      .number("density", o.spans.density, Range{.low = 0, .high = 1, .above_low = true, .below_high = true},
+              "share of tokens taken out")
       .number("mean_span", o.spans.mean_span, at_least(1), "tokens taken out together")
       .integer("limit_bytes", o.limit_bytes, at_least(0), "of each text; 0: all")
       .integer("validation_rows", o.validation_rows, at_least(0), "texts at the end that are not trained on");
@@ -128,8 +129,11 @@ Pretrained pretrain(const PretrainOptions& o, Progress& progress) {
   QUIVER_CHECK(config.is_object(), format, o.shape, "expected a JSON object");
   const auto tokenizer = text::load_tokenizer(o.tokenizer).tokenizer;
   const auto output = model_output(o.output, o.replace, {o.tokenizer, o.shape});
+  const bool a_run_is_done = fs::exists(output.path / "run" / "result.json");  // this one, perhaps
+  if (!a_run_is_done) check_output(output);
   const Windows windows(tokens_of(o, *tokenizer, progress), o, spans_of(o, *tokenizer));
   const auto key = key_of(o, config, windows.tokens());
+  if (a_run_is_done && !saved_model(output.path, key)) check_output(output);
   auto model = model::TrainableModel::create(config, o.train.seed);
   Pretrained out;
   out.parameters = model.parameters.numel();
@@ -140,7 +144,6 @@ Pretrained pretrain(const PretrainOptions& o, Progress& progress) {
     out.already_there = true;
     return out;
   }
-  check_output(output);
   progress.say(fmt::format("{:.2f} million parameters, {:.1f} million tokens of text, {:.1f} million seen in {} steps",
                            static_cast<double>(out.parameters) / 1e6, static_cast<double>(out.text_tokens) / 1e6,
                            static_cast<double>(o.train.max_steps * o.train.batch_rows * o.source_tokens) / 1e6,
@@ -149,7 +152,7 @@ Pretrained pretrain(const PretrainOptions& o, Progress& progress) {
       model, {o.train, "pretrain", &run, !o.plain_steps}, [&](std::int64_t step) { return windows.of_step(step); },
       windows.validation(), progress);
   save_model(output, model, o.tokenizer, key, out.figures);
-  run.saved();
+  run.drop_checkpoint();
   return out;
 }
 
