@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
+#include <fstream>
 
 #include "quiver/base/error.h"
 #include "quiver/base/output_folder.h"
@@ -33,6 +36,27 @@ void check_outputs(const Options& o) {
   if (!o.samples.empty()) check_output_file(o.samples, "--samples", evaluation::are_samples);
   if (!o.report.empty()) check_output_file(o.report, "--report", evaluation::is_report);
 }
+
+/// The file of --samples: it holds the samples of every task that was scored so far, whatever becomes of the others.
+class SamplesFile {
+ public:
+  explicit SamplesFile(std::string path) : path_(std::move(path)) {}
+
+  void add(const std::vector<evaluation::Sample>& samples) {
+    if (path_.empty()) return;
+    std::string lines;
+    for (const auto& sample : samples) lines += json_line(evaluation::to_json(sample));
+    if (!begun_) write_file_atomically(path_, "");
+    begun_ = true;
+    std::ofstream stream(path_, std::ios::binary | std::ios::app);
+    stream << lines << std::flush;
+    QUIVER_CHECK(stream.good(), io, path_, "cannot write: {}", std::strerror(errno));
+  }
+
+ private:
+  std::string path_;
+  bool begun_ = false;
+};
 
 void write_report(const Options& o, const LoadedModel& loaded, const ExpertSet& experts, evaluation::Report report) {
   char date[32];
@@ -68,31 +92,34 @@ void run(const Options& o) {
   const auto tasks = o.tasks.read(loaded.text, progress);
   const workspace::RoutedEvaluation evaluation(loaded, o.experts, experts, o.plan, progress);
 
-  std::string samples;
+  SamplesFile samples(o.samples);
   evaluation::TasksObserver observer;
   observer.on_result = [&](const evaluation::Evaluation& result) {
+    samples.add(result.samples);
     for (const auto& line : evaluation::to_json(result)) {
       if (o.json) print_json(line);
     }
-    for (const auto& sample : result.samples) samples += json_line(evaluation::to_json(sample));
   };
   observer.on_difference = [&](const evaluation::RouteDifference& difference) {
     if (o.json) print_json(evaluation::to_json(difference));
   };
-  const auto found = evaluation.run(tasks, observer);
+  auto found = evaluation.run(tasks, observer);
+  samples.add({});  // the file of this run, where nothing could be scored
   if (!o.json) {
     std::printf("%s", evaluation::render_results_text(found.results, colour_wanted()).c_str());
     const auto differences = evaluation::render_differences_text(found.differences, colour_wanted());
     if (!differences.empty()) std::printf("\n%s", differences.c_str());
     std::fflush(stdout);
   }
-  if (!o.samples.empty()) write_file_atomically(o.samples, samples);
   evaluation::Report report;
   report.results = found.results;
   if (o.matrix) {
-    report.matrix = evaluation.matrix(tasks, o.matrix_limit, [&](const evaluation::ResultRow& row) {
-      if (o.json) print_json(evaluation::to_json(row));
-    });
+    const auto show = [&](const evaluation::ResultRow& row) {
+      auto line = evaluation::to_json(row);
+      line["matrix"] = true;
+      if (o.json) print_json(line);
+    };
+    report.matrix = evaluation.matrix(tasks, o.matrix_limit, show, found.failures);
   }
   if (!o.report.empty()) {
     report.traces = evaluation.traces(tasks, o.traces);

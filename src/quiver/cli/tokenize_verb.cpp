@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 #include <fstream>
-#include <iostream>
+#include <limits>
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
+#include "quiver/data/row_formats.h"
+#include "quiver/data/text_file.h"
 #include "quiver/model/load.h"
 #include "quiver/text/encode_prompt.h"
 
@@ -28,36 +30,55 @@ void show_ids(const Options& o, const text::Tokenizer& tokenizer, const std::str
                 json(tokenizer.token_text(id)).dump(-1, ' ', false, json::error_handler_t::replace).c_str());
 }
 
+std::vector<text::TokenId> ids_of(const json& list, const std::string& where) {
+  constexpr auto kMost = std::numeric_limits<text::TokenId>::max();
+  QUIVER_CHECK(list.is_array(), format, where, "expected a JSON list of ids, came {}", list.type_name());
+  std::vector<text::TokenId> out;
+  for (const auto& id : list) {
+    QUIVER_CHECK(id.is_number_unsigned() && id.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMost), format, where,
+                 "expected a JSON list of ids from 0 to {}, came {} in it", kMost,
+                 id.is_number() ? id.dump() : id.type_name());
+    out.push_back(id.get<text::TokenId>());
+  }
+  return out;
+}
+
 void show_text(const Options& o, const text::Tokenizer& tokenizer, const std::string& line, const std::string& where) {
-  const auto ids = json::parse(line, nullptr, false);
-  QUIVER_CHECK(
-      ids.is_array() && std::all_of(ids.begin(), ids.end(), [](const auto& id) { return id.is_number_integer(); }),
-      format, where, "expected a JSON list of ids, got '{}'", line.substr(0, 60));
-  const auto text = tokenizer.decode(ids.get<std::vector<std::int32_t>>());
+  const auto text = tokenizer.decode(ids_of(data::parse_json(line, where), where));
   if (o.json) return print_json({{"text", text}});
   std::printf("%s\n", text.c_str());
 }
 
-void show_chat(const Options& o, const text::LoadedTokenizer& loaded) {
-  const auto request = json::parse(read_file(o.chat, 1 << 26), nullptr, false);
-  QUIVER_CHECK(request.is_object() && request.contains("messages") && request["messages"].is_array(), format, o.chat,
-               "expected a JSON object with a list 'messages'");
-  QUIVER_CHECK(loaded.chat_template, unsupported, o.chat, "the model has no chat template");
-  std::vector<text::Message> messages;
-  for (const auto& m : request["messages"]) {
-    QUIVER_CHECK(m.is_object() && m.contains("role") && m.contains("content") && m["role"].is_string() &&
-                     m["content"].is_string(),
-                 format, o.chat, "each message needs text 'role' and 'content', got {}", m.dump().substr(0, 80));
-    messages.push_back({m["role"], m["content"]});
-  }
+/// A list that may be missing or null.
+json list_of(const data::Record& request, const char* key) {
+  const auto list = request.value.value(key, json());
+  QUIVER_CHECK(list.is_null() || list.is_array(), format, request.where, "key '{}': expected a list, came {}", key,
+               list.type_name());
+  return list;
+}
+
+text::ChatOptions chat_options(const data::Record& request) {
   text::ChatOptions options;
-  const auto prompt = request.value("add_generation_prompt", json(true));
-  options.add_generation_prompt = prompt.is_boolean() ? prompt.get<bool>() : true;
-  const auto tools = request.value("tools", json());
-  if (tools.is_array() && !tools.empty()) options.tools_json = tools.dump();
-  const auto text = loaded.chat_template->render(messages, options);
-  if (o.json) return print_json({{"text", text}, {"ids", text::encode_chat(loaded, messages, options)}});
-  std::printf("%s\n", text.c_str());
+  const auto begin_answer = request.value.value("add_generation_prompt", json());
+  QUIVER_CHECK(begin_answer.is_null() || begin_answer.is_boolean(), format, request.where,
+               "key 'add_generation_prompt': expected true or false, came {}", begin_answer.type_name());
+  if (begin_answer.is_boolean()) options.add_generation_prompt = begin_answer.get<bool>();
+  if (const auto tools = list_of(request, "tools"); !tools.empty()) options.tools_json = tools.dump();
+  QUIVER_CHECK(list_of(request, "documents").empty(), unsupported, request.where,
+               "documents were given, but this model's chat template has no place for them");
+  return options;
+}
+
+void show_chat(const Options& o, const text::LoadedTokenizer& loaded) {
+  const data::Record request{data::parse_json(data::read_text_file(o.chat), o.chat), o.chat};
+  QUIVER_CHECK(request.value.is_object(), format, o.chat, "expected a JSON object with a list 'messages', came {}",
+               request.value.type_name());
+  data::check_keys(request, {"messages", "tools", "documents", "add_generation_prompt"});
+  std::vector<text::Message> messages;
+  for (auto& turn : data::read_messages(request)) messages.push_back({std::move(turn.role), std::move(turn.content)});
+  const auto chat = text::render_chat(loaded, messages, chat_options(request));
+  if (o.json) return print_json({{"text", chat.text}, {"ids", chat.ids}});
+  std::printf("%s\n", chat.text.c_str());
 }
 
 void run(const Options& o) {
@@ -86,12 +107,14 @@ std::function<void()> declare_tokenize(CLI::App& app) {
   app.add_option("--model", o->model, "the model whose tokenizer is used")->capture_default_str();
   auto* text = app.add_option("--text", o->text, "one text");
   auto* file = app.add_option("--file", o->file, "a text per line");
-  auto* chat = app.add_option("--chat", o->chat, "a JSON file of {messages, tools, add_generation_prompt}");
+  auto* chat = app.add_option("--chat", o->chat, "a JSON file of {messages, tools, documents, add_generation_prompt}");
   text->excludes(file)->excludes(chat);
   file->excludes(chat);
-  app.add_flag("--decode", o->decode, "the other way: JSON lists of ids to text");
-  app.add_flag("--special", o->special, "add what the model's template puts around a text");
-  app.add_flag("--plain", o->plain, "special tokens in the text are plain text");
+  auto* decode = app.add_flag("--decode", o->decode, "the other way: JSON lists of ids to text");
+  auto* special = app.add_flag("--special", o->special, "add what the model's template puts around a text");
+  auto* plain = app.add_flag("--plain", o->plain, "special tokens in the text are plain text");
+  for (auto* option : {chat, decode}) option->excludes(special)->excludes(plain);
+  chat->excludes(decode);
   app.add_flag("--json", o->json, "an object per text");
   return [o, &app] {
     QUIVER_CHECK(app.count("--text") + app.count("--file") + app.count("--chat") == 1, usage, "tokenize",

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <span>
 
 #include "quiver/base/error.h"
 #include "quiver/clustering/mbc.h"
@@ -51,7 +52,6 @@ RoutedEvaluation::RoutedEvaluation(const LoadedModel& loaded, const ExpertOption
   for (const auto& route : names_) {
     routers_.push_back(make_router(route, experts));
     routes_.push_back(in_use(route, *routers_.back()));
-    for (const auto& note : text_rules(plan_.join, loaded, rules_of_route(experts_, route)).notes) progress_->say(note);
   }
 }
 
@@ -62,8 +62,9 @@ evaluation::EvaluateInputs RoutedEvaluation::inputs() const {
 evaluation::RouteInUse RoutedEvaluation::in_use(const std::string& route, const routing::Router& router) const {
   evaluation::RouteInUse out{route, &router, plan_.evaluate,
                              !routing::applies_to_unseen_tasks(routing::parse_route(route))};
-  out.options.join =
-      text_rules(plan_.join, loaded_, rules_of_route(experts_, route), plan_.evaluate.vectors_before).join;
+  const auto rules = text_rules(plan_.join, loaded_, rules_of_route(experts_, route), plan_.evaluate.vectors_before);
+  for (const auto& note : rules.notes) progress_->say(note);
+  out.options.join = rules.join;
   return out;
 }
 
@@ -73,7 +74,8 @@ evaluation::TasksEvaluation RoutedEvaluation::run(const std::vector<data::Task>&
 }
 
 evaluation::Matrix RoutedEvaluation::matrix(const std::vector<data::Task>& tasks, std::int64_t limit,
-                                            const std::function<void(const evaluation::ResultRow&)>& on_result) const {
+                                            const std::function<void(const evaluation::ResultRow&)>& on_result,
+                                            std::vector<evaluation::Failure>& failures) const {
   evaluation::Matrix out;
   out.row_names = experts_.names();
   for (const auto& task : tasks) out.column_names.push_back(task.name);
@@ -85,7 +87,8 @@ evaluation::Matrix RoutedEvaluation::matrix(const std::vector<data::Task>& tasks
     for (const auto& task : tasks) {
       values.push_back(std::nan(""));
       if (!evaluation::problem_of(task, route.options).empty()) continue;
-      const auto found = evaluation::evaluate_tasks(inputs(), {task}, {route}, {});
+      const auto found = evaluation::evaluate_tasks(inputs(), std::span(&task, 1), {route}, {});
+      failures.insert(failures.end(), found.failures.begin(), found.failures.end());
       if (found.results.empty()) continue;
       values.back() = found.results.front().value;
       on_result(found.results.front());

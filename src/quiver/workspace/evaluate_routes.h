@@ -27,9 +27,11 @@ class RoutedEvaluation {
 
   evaluation::TasksEvaluation run(const std::vector<data::Task>& tasks,
                                   const evaluation::TasksObserver& observer) const;
-  /// Every expert alone on every task, by the task's headline, on the first `limit` rows; NaN where a task fails.
+  /// Every expert alone on every task, by the task's headline, on the first `limit` rows; NaN where a task fails, which
+  /// goes to `failures`, but for what `run` says of a task under any route.
   evaluation::Matrix matrix(const std::vector<data::Task>& tasks, std::int64_t limit,
-                            const std::function<void(const evaluation::ResultRow&)>& on_result) const;
+                            const std::function<void(const evaluation::ResultRow&)>& on_result,
+                            std::vector<evaluation::Failure>& failures) const;
   /// Routing of the first test prompts of `count` tasks under the last route that chooses among experts, if any.
   std::vector<evaluation::Trace> traces(const std::vector<data::Task>& tasks, std::int64_t count) const;
 
@@ -37,6 +39,7 @@ class RoutedEvaluation {
 
  private:
   evaluation::EvaluateInputs inputs() const;
+  /// Says where texts are not joined as the route's experts were trained.
   evaluation::RouteInUse in_use(const std::string& route, const routing::Router& router) const;
 
   const LoadedModel& loaded_;
