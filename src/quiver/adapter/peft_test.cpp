@@ -14,6 +14,7 @@
 
 #include "quiver/adapter/derived.h"
 #include "quiver/adapter/kinds.h"
+#include "quiver/adapter/peft_keys.h"
 #include "quiver/base/error.h"
 #include "quiver/base/sha256.h"
 #include "quiver/tensor_io/safetensors.h"
@@ -196,6 +197,22 @@ TEST_F(PeftFolder, TrainedBiasesAreAppliedAsPeftAppliesThem) {
   auto bare = sites;
   for (auto& site : bare) site.bias = at::Tensor();
   EXPECT_THROW(applied(whole, bare, "test"), Error) << "a base model without biases";
+}
+
+TEST_F(PeftFolder, VeraComesWithTrainedBiasesToo) {
+  const std::string q = "base_model.model.x.q_proj";
+  const std::map<std::string, at::Tensor> tensors{
+      {"base_model.vera_A", at::randn({2, 6})}, {"base_model.vera_B", at::randn({5, 2})},
+      {q + ".vera_lambda_d", at::randn({2})},   {q + ".vera_lambda_b", at::randn({5})},
+      {q + ".base_layer.bias", at::randn({5})}, {"base_model.model.x.k_proj.bias", at::randn({5})}};
+  write(tensors, {{"peft_type", "VERA"}, {"bias", "all"}});
+  const auto adapter = read_peft(folder_);
+  EXPECT_EQ(kinds_of(adapter), (std::set<std::string>{"bitfit", "vera"}));
+  EXPECT_TRUE(adapter.stored_at("x.k_proj", kTrainedBias).equal(tensors.at("base_model.model.x.k_proj.bias")));
+  write_peft(folder_, adapter, "some/base");
+  EXPECT_EQ(identity(read_peft(folder_)), identity(adapter));
+  write(tensors, {{"peft_type", "VERA"}});
+  expect_refused(ErrorCode::unsupported, ".bias'");
 }
 
 TEST_F(PeftFolder, AsManyVectorsAreReadAsTheConfigurationSays) {

@@ -52,8 +52,12 @@ void work_out(const WorkedOut& in, Adapter& out) {
   });
 }
 
-Adapter read(Tensors left, const nlohmann::json&, const std::string& where) {
+Adapter read(Tensors left, const nlohmann::json& config, const std::string& where) {
   Adapter out;
+  if (config.value("bias", nlohmann::json("none")) != "none") {
+    for (const auto* key : {kTrainedBias, ".bias"})
+      take_all(left, key, [&](const auto& site, const auto& t) { out.stored[site][kTrainedBias] = t; });
+  }
   auto& shared = out.stored[""];
   for (const auto* key : {kSharedA, kSharedB}) {
     shared[key] = take_one(left, key, 2, where);
