@@ -8,9 +8,15 @@
 
 namespace quiver::routing {
 
+/// Sites may share a mix.
+inline ops::SiteUse use_of(const adapter::Bank& bank, const model::SiteColumns& site,
+                           std::shared_ptr<const ops::Mix> mix, ops::Combine combine = ops::Combine::outputs) {
+  return {&bank.site(site.site), std::move(mix), site.begin, site.count, combine, {}};
+}
+
 inline ops::SiteUse use_of(const adapter::Bank& bank, const model::SiteColumns& site, ops::Mix mix,
                            ops::Combine combine = ops::Combine::outputs) {
-  return {&bank.site(site.site), std::make_shared<const ops::Mix>(std::move(mix)), site.begin, site.count, combine, {}};
+  return use_of(bank, site, std::make_shared<const ops::Mix>(std::move(mix)), combine);
 }
 
 }  // namespace quiver::routing

@@ -2,6 +2,9 @@
 #include "quiver/routing/learned/weight_router.h"
 
 #include <ATen/TensorOperators.h>
+#include <c10/core/GradMode.h>
+
+#include <map>
 
 #include "quiver/base/error.h"
 #include "quiver/routing/site_use.h"
@@ -18,18 +21,35 @@ class PlaceSource : public model::ExpertSource {
     std::vector<ops::SiteUse> uses;
     for (const auto& s : sites) {
       if (!bank_.touches(s.site)) continue;
-      const auto own = weights_[place_of(bank_.model_sites(), s.site, granularity_)];
-      auto mix = ops::mix_of_dense(own.unsqueeze(0).expand({x.size(0), own.size(0)}));
-      uses.push_back(use_of(bank_, s, std::move(mix), combine_));
+      uses.push_back(
+          use_of(bank_, s, mix_at(place_of(bank_.model_sites(), s.site, granularity_), x.size(0)), combine_));
     }
     return uses;
   }
 
  private:
+  /// Built once for a place, but for one that gradients reach.
+  std::shared_ptr<const ops::Mix> mix_at(std::int64_t place, std::int64_t tokens) {
+    const auto own = weights_[place];
+    if (own.requires_grad() && c10::GradMode::is_enabled())
+      return std::make_shared<const ops::Mix>(ops::mix_of_dense(own.unsqueeze(0).expand({tokens, own.size(0)})));
+    auto& kept = kept_[place];
+    if (kept && kept->tokens == tokens) return kept;
+    const auto values = own.detach().contiguous();
+    std::vector<ops::ExpertWeight> pairs;
+    for (std::int64_t e = 0; e < values.size(0); ++e) {
+      const float weight = values.const_data_ptr<float>()[e];
+      if (weight != 0.0f) pairs.emplace_back(e, weight);
+    }
+    kept = std::make_shared<const ops::Mix>(ops::constant_mix(tokens, pairs));
+    return kept;
+  }
+
   const adapter::Bank& bank_;
   at::Tensor weights_;
   Granularity granularity_;
   ops::Combine combine_;
+  std::map<std::int64_t, std::shared_ptr<const ops::Mix>> kept_;  ///< by place
 };
 
 }  // namespace

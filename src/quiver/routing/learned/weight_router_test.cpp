@@ -3,6 +3,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -37,6 +38,24 @@ TEST_F(PlaceWeightsOf, EqualWeightsEverywhereAreAConstantMix) {
   EXPECT_EQ(places(model_.sites(), Granularity::layer), 2);
   EXPECT_EQ(places(model_.sites(), Granularity::site), 14);
   EXPECT_THROW(WeightRouter(experts, {Granularity::layer, false, at::full({3, 2}, 0.5)}, ops::Combine::outputs), Error);
+}
+
+TEST_F(PlaceWeightsOf, MixesThatAreKeptAreThoseThatGradientsReach) {
+  const auto experts = bank({3, 2});
+  auto values = at::tensor({0.25f, -0.5f, 0.0f, 2.0f}).view({2, 2});
+  const auto of = [&] {
+    return hidden(WeightRouter(experts, {Granularity::layer, false, values}, ops::Combine::outputs));
+  };
+  const auto kept = of();
+  values = values.clone().set_requires_grad(true);
+  EXPECT_LT(distance(of(), kept), 1e-5);
+  XLoraNetwork network;
+  network.per_site = false;
+  network.weights = {at::randn({2, 32})};
+  network.biases = {at::zeros({2})};
+  const auto one = hidden(XLoraRouter(experts, model_, network));
+  network.weights[0] = network.weights[0].clone().set_requires_grad(true);
+  EXPECT_LT(distance(hidden(XLoraRouter(experts, model_, network)), one), 1e-5);
 }
 
 TEST_F(PlaceWeightsOf, XLoraWithConstantLogitsIsAConstantMixInOnePassAndInTwo) {

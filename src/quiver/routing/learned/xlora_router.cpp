@@ -24,17 +24,25 @@ class WeightedSource : public model::ExpertSource {
     std::vector<ops::SiteUse> uses;
     for (const auto& s : sites) {
       const auto place = places_[static_cast<std::size_t>(s.site)];
-      if (place < 0) continue;
-      auto mix = ops::mix_of_dense(weights_.select(1, weights_.size(1) > 1 ? place : 0));
-      uses.push_back(use_of(bank_, s, std::move(mix)));
+      if (place >= 0) uses.push_back(use_of(bank_, s, mix_at(weights_.size(1) > 1 ? place : 0)));
     }
     return uses;
   }
 
  private:
+  /// The one mix of all sites is built once, but where gradients reach it.
+  std::shared_ptr<const ops::Mix> mix_at(std::int64_t place) {
+    const bool kept = weights_.size(1) == 1 && !(weights_.requires_grad() && c10::GradMode::is_enabled());
+    if (kept && of_all_) return of_all_;
+    auto mix = std::make_shared<const ops::Mix>(ops::mix_of_dense(weights_.select(1, place)));
+    if (kept) of_all_ = mix;
+    return mix;
+  }
+
   const adapter::Bank& bank_;
   at::Tensor weights_;  ///< [T, places, E]
   const std::vector<std::int64_t>& places_;
+  std::shared_ptr<const ops::Mix> of_all_;
 };
 
 /// Keys and values of a request's first pass.
@@ -47,6 +55,12 @@ struct FirstPass {
 void describe(XLoraNetwork& o, OptionSet& set) {
   describe_count(set, "top_k", o.top_k, "experts of a token and site; the others' weights become 0");
   describe_temperature(set, o.temperature, "of the softmax");
+}
+
+void describe_shape(int& depth, bool& per_site, OptionSet& set) {
+  constexpr double kDeepest = 64;
+  set.integer("depth", depth, between(1, kDeepest), "linear maps")
+      .flag("per_site", per_site, "weights of its own for each site");
 }
 
 XLoraRouter::XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, XLoraNetwork network)

@@ -21,6 +21,9 @@ struct XLoraNetwork {
 /// top_k, temperature: what a route may say of a trained network.
 void describe(XLoraNetwork& options, OptionSet& set);
 
+/// depth, per_site: of a network that is trained or kept.
+void describe_shape(int& depth, bool& per_site, OptionSet& set);
+
 class XLoraRouter : public Router {
  public:
   XLoraRouter(std::shared_ptr<const adapter::Bank> bank, const model::Model& model, XLoraNetwork network);

@@ -4,19 +4,17 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
-#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "quiver/base/error.h"
 #include "quiver/routing/described.h"
+#include "quiver/routing/prompt_passes.h"
 #include "quiver/routing/site_use.h"
 
 namespace quiver::routing {
 namespace {
-
-constexpr std::size_t kPass_tokens = 2048;
 
 /// Where sites stand among places.
 class PlaceFinder {
@@ -44,20 +42,26 @@ at::Tensor pooled(const at::Tensor& x, const model::PackedBatch& batch, Pooling 
   return at::stack(rows, 0);
 }
 
-/// Each row under one expert (kBase: none) at some sites.
-std::vector<ops::SiteUse> uses_of(const adapter::Bank& bank, const std::vector<model::SiteColumns>& sites,
-                                  const model::PackedBatch& batch, const std::vector<std::int64_t>& experts,
-                                  ops::Combine combine) {
+using SharedMix = std::shared_ptr<const ops::Mix>;
+
+/// kBase: no pair.
+std::vector<ops::ExpertWeight> pairs_of(std::int64_t expert) {
+  return expert == MoaRouter::kBase ? std::vector<ops::ExpertWeight>() : std::vector<ops::ExpertWeight>{{expert, 1.0f}};
+}
+
+/// Each row under one expert.
+SharedMix mix_of(const model::PackedBatch& batch, const std::vector<std::int64_t>& experts) {
   std::vector<ops::RowMix> rows;
-  for (std::size_t i = 0; i < experts.size(); ++i) {
-    ops::RowMix row{batch.rows[i].begin, batch.rows[i].count, {}};
-    if (experts[i] != MoaRouter::kBase) row.pairs.push_back({experts[i], 1.0f});
-    rows.push_back(std::move(row));
-  }
-  const auto mix = ops::mix_of_rows(batch.tokens(), rows);
+  for (std::size_t i = 0; i < experts.size(); ++i)
+    rows.push_back({batch.rows[i].begin, batch.rows[i].count, pairs_of(experts[i])});
+  return std::make_shared<const ops::Mix>(ops::mix_of_rows(batch.tokens(), rows));
+}
+
+std::vector<ops::SiteUse> uses_of(const adapter::Bank& bank, const std::vector<model::SiteColumns>& sites,
+                                  const SharedMix& mix, ops::Combine combine) {
   std::vector<ops::SiteUse> uses;
   for (const auto& site : sites) {
-    if (!mix.empty() && bank.touches(site.site)) uses.push_back(use_of(bank, site, mix, combine));
+    if (!mix->empty() && bank.touches(site.site)) uses.push_back(use_of(bank, site, mix, combine));
   }
   return uses;
 }
@@ -79,8 +83,9 @@ class Chooser : public model::ExpertSource {
     const auto place = place_(sites);
     if (place_.once() && place != place_.middle()) return {};
     auto found = chosen_.find(place);
-    if (found == chosen_.end()) found = chosen_.emplace(place, choose_(place, pooled(x, batch_, shape_.pooling))).first;
-    return shape_.forced && !place_.once() ? uses_of(*bank_, sites, batch_, found->second, combine_)
+    if (found == chosen_.end())
+      found = chosen_.emplace(place, mix_of(batch_, choose_(place, pooled(x, batch_, shape_.pooling)))).first;
+    return shape_.forced && !place_.once() ? uses_of(*bank_, sites, found->second, combine_)
                                            : std::vector<ops::SiteUse>{};
   }
 
@@ -91,10 +96,10 @@ class Chooser : public model::ExpertSource {
   MoaShape shape_;
   ops::Combine combine_;
   Choose choose_;
-  std::map<std::int64_t, std::vector<std::int64_t>> chosen_;
+  std::map<std::int64_t, SharedMix> chosen_;  ///< by place
 };
 
-/// Applies what was decided.
+/// Applies what was decided, where some row's experts differ from place to place.
 class Decided : public model::ExpertSource {
  public:
   Decided(std::shared_ptr<const adapter::Bank> bank, const model::PackedBatch& batch, PlaceFinder place,
@@ -102,40 +107,37 @@ class Decided : public model::ExpertSource {
       : bank_(std::move(bank)), batch_(batch), place_(place), combine_(combine), rows_(std::move(rows)) {}
 
   std::vector<ops::SiteUse> at(const std::vector<model::SiteColumns>& sites, const at::Tensor&) override {
-    const auto place = place_(sites);
+    auto& mix = mixes_[place_(sites)];
+    if (!mix) mix = mix_at(place_(sites));
+    return uses_of(*bank_, sites, mix, combine_);
+  }
+
+ private:
+  SharedMix mix_at(std::int64_t place) const {
     std::vector<std::int64_t> experts;
     for (const auto& row : rows_) {
       const auto found = row->by_place.find(place);
       experts.push_back(found == row->by_place.end() ? row->elsewhere : found->second);
     }
-    return uses_of(*bank_, sites, batch_, experts, combine_);
+    return mix_of(batch_, experts);
   }
 
- private:
   std::shared_ptr<const adapter::Bank> bank_;
   const model::PackedBatch& batch_;
   PlaceFinder place_;
   ops::Combine combine_;
   std::vector<std::shared_ptr<MoaRouter::Decision>> rows_;
+  std::map<std::int64_t, SharedMix> mixes_;  ///< by place
 };
 
 /// Runs the prompts in passes; choose(first prompt of the pass) makes what each place is asked.
 void run_prompts(const model::Model& model, const std::shared_ptr<const adapter::Bank>& bank, const MoaShape& shape,
                  ops::Combine combine, const std::vector<std::vector<std::int32_t>>& prompts,
                  const std::function<Chooser::Choose(std::size_t first, std::size_t count)>& choose) {
-  const c10::AutoGradMode no_gradient(false);
-  for (std::size_t begin = 0, end = 0; begin < prompts.size(); begin = end) {
-    std::vector<model::RowInput> rows;
-    std::size_t tokens = 0;
-    for (end = begin; end < prompts.size() && (end == begin || tokens + prompts[end].size() <= kPass_tokens); ++end) {
-      QUIVER_CHECK(!prompts[end].empty(), usage, "router", "a request without a prompt cannot be routed by it");
-      rows.push_back({prompts[end], nullptr, true});
-      tokens += prompts[end].size();
-    }
-    const auto batch = model::pack(rows);
-    Chooser chooser(bank, batch, PlaceFinder(model, shape.places), shape, combine, choose(begin, end - begin));
+  for_passes(prompts, [&](std::size_t first, const model::PackedBatch& batch) {
+    Chooser chooser(bank, batch, PlaceFinder(model, shape.places), shape, combine, choose(first, batch.rows.size()));
     model.forward(batch, &chooser);
-  }
+  });
 }
 
 std::int64_t likeliest(const at::Tensor& log_probabilities, double abstain) {
@@ -244,6 +246,11 @@ class MoaRouter::MoaSessions : public StateSessions<Decision> {
  protected:
   std::vector<Decision> start(const std::vector<Request>& requests) override { return router_.decide(requests); }
   std::unique_ptr<model::ExpertSource> bind_states(const model::PackedBatch& batch, const States& states) override {
+    if (std::all_of(states.begin(), states.end(), [](const auto& s) { return s->by_place.empty(); })) {
+      std::vector<std::vector<ops::ExpertWeight>> pairs;
+      for (const auto& state : states) pairs.push_back(pairs_of(state->elsewhere));
+      return bind_rows(router_.bank_, batch, pairs, router_.options_.combine);
+    }
     return std::make_unique<Decided>(router_.bank_, batch, PlaceFinder(router_.model_, router_.shape_.places),
                                      router_.options_.combine, states);
   }

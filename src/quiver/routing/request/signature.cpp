@@ -4,12 +4,12 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
-#include <c10/core/GradMode.h>
 
 #include <algorithm>
 
 #include "quiver/base/error.h"
 #include "quiver/routing/input_listener.h"
+#include "quiver/routing/prompt_passes.h"
 
 namespace quiver::routing {
 namespace {
@@ -21,9 +21,11 @@ std::vector<std::int64_t> layers_of(const model::Model& model) {
   return {layers / 3, layers / 2, 2 * layers / 3};
 }
 
-/// [N, F] of prompts that fit in one pass.
-at::Tensor features_of_pass(const model::Model& model, const std::vector<model::RowInput>& rows) {
-  const auto batch = model::pack(rows);
+/// All has been heard that is wanted: the layers above need not run.
+struct HeardAll {};
+
+/// [N, F] of the prompts of one pass.
+at::Tensor features_of_pass(const model::Model& model, const model::PackedBatch& batch) {
   const auto wanted = layers_of(model);
   std::vector<at::Tensor> parts;
   InputListener listener(nullptr, [&](const std::vector<model::SiteColumns>& sites, const at::Tensor& x) {
@@ -35,29 +37,20 @@ at::Tensor features_of_pass(const model::Model& model, const std::vector<model::
       for (const auto& row : batch.rows) means.push_back(x.narrow(0, row.begin, row.count).to(at::kFloat).mean(0));
       parts.push_back(at::stack(means, 0));
     }
+    if (parts.size() == wanted.size()) throw HeardAll();
   });
-  model.forward(batch, &listener);
+  try {
+    model.forward(batch, &listener);
+  } catch (const HeardAll&) {
+  }
   return at::cat(parts, 1);
 }
 
 }  // namespace
 
 at::Tensor prompt_features(const model::Model& model, const std::vector<std::vector<std::int32_t>>& prompts) {
-  constexpr std::size_t kPass_tokens = 2048;
-  const c10::AutoGradMode no_gradient(false);
   std::vector<at::Tensor> passes;
-  std::vector<model::RowInput> rows;
-  std::size_t tokens = 0;
-  for (const auto& prompt : prompts) {
-    if (!rows.empty() && tokens + prompt.size() > kPass_tokens) {
-      passes.push_back(features_of_pass(model, rows));
-      rows.clear();
-      tokens = 0;
-    }
-    rows.push_back({prompt, nullptr, true});
-    tokens += prompt.size();
-  }
-  passes.push_back(features_of_pass(model, rows));
+  for_passes(prompts, [&](std::size_t, const auto& batch) { passes.push_back(features_of_pass(model, batch)); });
   return at::cat(passes, 0);
 }
 
