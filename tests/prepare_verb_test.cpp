@@ -66,6 +66,12 @@ class PrepareVerb : public testing::Test {
     for (const auto& line : split(trim(output), '\n')) out.push_back(json::parse(line).value("prepared", json()));
     return out;
   }
+  void refused(const std::string& more, const std::string& words) const {
+    const auto command = command_of(more) + " >/dev/null";
+    EXPECT_NE(std::system(command.c_str()), 0) << more;
+    const auto said = read_file(folder_ / "errors.txt");
+    EXPECT_NE(said.find(words), std::string::npos) << more << ": " << said;
+  }
   /// The bytes of every file of a kind, by name.
   std::map<std::string, std::string> derived(const std::string& kind) const {
     std::map<std::string, std::string> out;
@@ -156,13 +162,26 @@ TEST_F(PrepareVerb, AHandfulOfPromptsIsEnoughForAuto) {
   EXPECT_EQ(prepare("--route auto" + examples), (std::vector<json>{0}));
 }
 
+TEST_F(PrepareVerb, RoutersThatItDidNotMakeStay) {
+  const std::string mine = " --max-steps 1 --name mine";
+  const auto router = folder_ / "library/routers/mine/router.json";
+  prepare("--route molora" + mine);
+  const auto before = read_file(router);
+  refused("--route gates" + mine, "made otherwise");
+  refused("--route moa --name mine", "made otherwise");
+  refused("--route gates --max-steps 1 --name expert-of-red", "an expert of that name");
+  EXPECT_EQ(read_file(router), before);
+  prepare("--route molora --max-steps 2 --name mine");  // its route's, anew
+  EXPECT_NE(read_file(router), before);
+  prepare("--replace --route gates" + mine);
+  prepare("--route gates" + mine);
+  EXPECT_EQ(json::parse(read_file(router))["training"]["route"], "gates");
+}
+
 TEST_F(PrepareVerb, WhatARouteDoesNotReadIsRefused) {
-  const auto refused = [&](const std::string& more, const std::string& words) {
-    const auto command = command_of(more) + " >/dev/null";
-    EXPECT_NE(std::system(command.c_str()), 0) << more;
-    const auto said = read_file(folder_ / "errors.txt");
-    EXPECT_NE(said.find(words), std::string::npos) << more << ": " << said;
-  };
+  refused("--route arrow", "--task");
+  refused("--route text --no-eos", "--no-eos");
+  refused("--route auto --replace", "--replace");
   refused("--route auto --epochs 3", "--epochs");
   refused("--route text --again", "--again");
   refused("--route gates --route weights --name both", "both");

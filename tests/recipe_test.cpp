@@ -317,6 +317,59 @@ TEST_F(RecipeRun, RoutesThatAreNoneAreRefusedBeforeAnythingRuns) {
   EXPECT_EQ(run_in(folder_, folder_ / "none", "--dry-run").status, 0);
 }
 
+TEST_F(RecipeRun, ScoresRestOnThePreparationOfTheirRouter) {
+  const auto row = [](const std::string& name, const std::string& route, const std::string& more) {
+    return "[[route]]\nname = \"" + name + "\"\nroute = \"" + route +
+           "\"\nfor = [\"private\"]\ntasks = \"left_out\"\n" + more;
+  };
+  const auto prepared = [](int steps) {
+    return fmt::format(
+        "prepare = true\nprepare_route = \"gates:learning_rate=0.1\"\n"
+        "prepare_arguments = [\"--max-steps\", \"{}\"]\n",
+        steps);
+  };
+  const auto run_with = [&](const std::string& rows) {
+    const auto before = new_commands().size();
+    write_file_atomically(folder_ / "small.toml", small_recipe(rows));
+    const auto outcome = run();
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    auto commands = new_commands();
+    commands.erase(commands.begin(), commands.begin() + static_cast<std::ptrdiff_t>(before));
+    return commands;
+  };
+  const auto best = row("best", "gates:top_k=1", "");  // applies what another row prepares
+  const auto first = run_with(row("gates", "gates:top_k=2", prepared(1)) + best);
+  EXPECT_EQ(first.size(), 3u);
+  EXPECT_EQ(count(first, "prepare"), 1u);
+  EXPECT_EQ(count(first, "--route gates:learning_rate=0.1"), 1u);
+  EXPECT_EQ(count(first, "--route gates:top_k=2"), 1u);
+  EXPECT_EQ(run_with(row("gates", "gates:top_k=2", prepared(1)) + best).size(), 0u);
+
+  const auto longer = run_with(row("gates", "gates:top_k=2", prepared(7)) + best);
+  EXPECT_EQ(longer.size(), 3u);
+  EXPECT_EQ(count(longer, "--max-steps 7"), 1u);
+
+  // Both at once: each is asked anew of the router that it is of.
+  const auto both = run_with(row("long", "gates:top_k=1,temperature=2", prepared(7)) +
+                             row("short", "gates:top_k=1,temperature=2", prepared(1)) +
+                             row("short, best", "gates:top_k=1,temperature=3", ""));
+  ASSERT_EQ(both.size(), 5u);
+  EXPECT_NE(both[0].find("--max-steps 7"), std::string::npos) << both[0];
+  EXPECT_NE(both[2].find("--max-steps 1"), std::string::npos) << both[2];
+  EXPECT_EQ(count({both[1], both[3], both[4]}, "evaluate"), 3u);
+}
+
+TEST_F(RecipeRun, AConstructionTurnsAFlagOff) {
+  auto recipe = small_recipe("[[construction]]\nname = \"shared\"\ntrain = { rslora = false }\n");
+  replace_all(recipe, "[train]\n", "[train]\nrslora = true\n");
+  write_file_atomically(folder_ / "small.toml", recipe);
+  const auto outcome = run_in(folder_, folder_ / "none", "--dry-run");
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  const auto commands = split(trim(outcome.output), '\n');
+  EXPECT_EQ(count(commands, "--rslora"), 2u);  // the private experts
+  EXPECT_EQ(count(commands, "quiver train"), 3u);
+}
+
 TEST_F(RecipeRun, ResultsOfAMethodsEarlierVersionAreNotItsOwn) {
   write_file_atomically(folder_ / "small.toml", small_recipe());
   std::size_t versioned = 0;
@@ -325,6 +378,8 @@ TEST_F(RecipeRun, ResultsOfAMethodsEarlierVersionAreNotItsOwn) {
     const auto& methods = cell["depends"]["methods"];
     ASSERT_TRUE(methods.is_object()) << cell["label"];
     versioned += methods.contains("evaluate");
+    EXPECT_TRUE(!methods.contains("train") || methods.contains("train lora")) << methods;
+    EXPECT_TRUE(!methods.contains("cluster") || methods.contains("cluster mbc")) << methods;
   }
   EXPECT_EQ(versioned, kEvaluations);
 }
@@ -496,6 +551,27 @@ TEST_F(RecipeRun, RecipesAreReadWithCare) {
   };
   expect("[data\n", "", 1, "small.toml:1] expected TOML");
   expect(kRecipe, "--set train.epoch=2", 2, "unknown key 'epoch'; did you mean 'epochs'?");
+  expect(kRecipe, "--set train.rank=-3", 2, "--set train.rank=-3:1: rank] '-3', expected a whole number");
+  expect(kRecipe, "--set evaluate.max_new_tokens=-5", 2, "max_new_tokens");
+  expect(kRecipe, "--set train.rank=true", 2, "'rank' expected a whole number");
+  expect(kRecipe, "--set dtype=float", 2, "dtype");
+  const auto adapt = [](const std::string& more) { return small_recipe("[[adapt]]\nfrom = \"private\"\n" + more); };
+  expect(adapt("regimes = [\"private\"]\noptions = { steps = -4 }\n"), "", 2, "steps");
+  expect(adapt("regimes = [\"private\"]\noptions = { start = \"shared\" }\n"), "", 2, "--start");
+  expect(adapt("regimes = [\"privat\"]\n"), "", 2, "did you mean 'private'?");
+  const auto route = [](const std::string& text, const std::string& more = "") {
+    return small_recipe("[[route]]\nname = \"x\"\nroute = \"" + text + "\"\nfor = [\"private\"]\n" + more);
+  };
+  const std::string named = "prepare = true\nprepare_route = \"gates\"\nprepare_arguments = [\"--name\", \"mine\"]\n";
+  expect(route("learned:mine,topk=2", named), "", 2, "did you mean 'top_k'");
+  expect(route("gates", named), "", 2, "nothing in the recipe leaves a router 'gates'");
+  expect(route("learned:mini", named), "", 2, "did you mean 'mine'");
+  expect(route("poly:skills"), "", 2, "nothing in the recipe leaves a router 'skills'");
+  expect(route("phatgoose"), "", 2, "nothing in the recipe prepares it");
+  expect(route("uniform", "prepare_route = \"gates\"\n"), "", 2, "goes with prepare = true");
+  expect(small_recipe("[[construction]]\nname = \"mbc\"\nclusters = 1\n[[route]]\nname = \"x\"\n"
+                      "route = \"expert:{expert}\"\nfor = [\"mbc\"]\n"),
+         "", 2, "has no expert for each task");
   expect(kRecipe, "--set data.rows=many", 2, "'rows' expected a whole number");
   expect(std::string(kRecipe) + "[[route]]\nname = \"x\"\nfor = [\"share\"]\n", "", 2,
          "names no [[construction]]: 'share'; did you mean 'shared'?");

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdio>
-#include <set>
 
 #include "quiver/base/error.h"
 #include "quiver/base/options.h"
@@ -29,7 +28,7 @@ struct Options {
   std::vector<std::string> routes{"arrow"}, examples;
   std::string name;
   std::int64_t limit = 0;
-  bool again = false, json = false;
+  bool again = false, replace = false, json = false;
   OptionSet set;
 
   Options() {
@@ -41,7 +40,8 @@ struct Options {
                  "trained routers: stop after so many steps, if the epochs are not over; 0: never")
         .integer("batch", train.batch_rows, at_least(1), "trained routers: rows per step")
         .integer("seed", train.seed, at_least(0), "of what is drawn")
-        .flag("again", again, "compute again what is there already");
+        .flag("again", again, "compute again what is there already")
+        .flag("replace", replace, "overwrite a router of the same name that is not this route's");
   }
 };
 
@@ -56,39 +56,20 @@ void report(const Options& o, const std::string& route, const ExpertSet& experts
 }
 
 /// Routes that need the experts alone: what they derive is computed and stored when they are made.
-void from_experts(const Options& o, const std::vector<std::string>& routes, Progress& progress) {
-  const auto model = load_model_only(o.model);
-  const auto experts = load_experts(o.experts, model, progress);
+void from_experts(const Options& o, const std::vector<std::string>& routes, const ExpertSet& experts) {
   for (const auto& route : routes) {
     make_router(route, experts);
     report(o, route, experts, nlohmann::json::object());
   }
 }
 
-/// Routes that learn from prompts alone.
-bool reads_prompts(const std::string& route) {
-  static const std::set<std::string> routes{"auto", "ariadne", "lorauter", "text"};
-  return routes.contains(routing::parse_route(route).name);
+/// Of a route that is prepared from tasks; null of others.
+const PrepareHelp* help_of(const std::string& route) {
+  return workspace::preparation_help(routing::parse_route(route).name);
 }
 
-/// A router called as another route is called could not be asked for.
-void check_name(const Options& o) {
-  for (const auto& route : o.routes) {
-    const auto own = routing::parse_route(route).name;
-    bool taken = false;
-    for (const auto& help : routing::route_table()) taken = taken || help.name == o.name;
-    for (const auto& help : workspace::prepare_table()) taken = taken || help.route == o.name;
-    QUIVER_CHECK(o.name.empty() || o.name == own || !taken, usage, "--name " + o.name,
-                 "that is a route already, and --route {} would mean it; choose another name", o.name);
-  }
-}
-
-void from_tasks(Options& o, const std::vector<std::string>& routes, Progress& progress) {
-  QUIVER_CHECK(!o.tasks.paths.empty() || !o.examples.empty(), usage, "prepare --route " + routes[0],
-               "it learns from the experts' tasks; give --task FOLDER{}",
-               reads_prompts(routes[0]) ? ", or --examples NAME=FILE for each expert" : "");
-  const auto loaded = load(o.model);
-  auto experts = load_experts(o.experts, loaded, progress);
+void from_tasks(Options& o, const std::vector<std::string>& routes, const LoadedModel& loaded, ExpertSet& experts,
+                Progress& progress) {
   const auto rules = text_rules(o.join, loaded, known_rules(experts), vectors_before(experts));
   for (const auto& note : rules.notes) progress.say(note);
   o.train.join = rules.join;
@@ -103,17 +84,32 @@ void check_read(const Options& o) {
   std::vector<std::string> read{"limit"};
   bool from_tasks = false;
   std::size_t named = 0;
-  for (const auto& help : workspace::prepare_table()) {
-    for (const auto& route : o.routes) {
-      if (routing::parse_route(route).name != help.route) continue;
-      read.insert(read.end(), help.reads.begin(), help.reads.end());
-      from_tasks = true;
-      named += std::find(help.reads.begin(), help.reads.end(), "name") != help.reads.end();
-    }
+  bool joins = false;
+  for (const auto& route : o.routes) {
+    const auto* help = help_of(route);
+    if (!help) continue;
+    read.insert(read.end(), help->reads.begin(), help->reads.end());
+    from_tasks = true;
+    joins = joins || help->joins();
+    named += std::find(help->reads.begin(), help->reads.end(), "name") != help->reads.end();
+    QUIVER_CHECK(!o.tasks.paths.empty() || !o.examples.empty(), usage, "prepare --route " + route,
+                 "it learns from the experts' tasks; give --task FOLDER{}",
+                 help->prompts_alone ? ", or --examples NAME=FILE for each expert" : "");
+    QUIVER_CHECK(
+        o.examples.empty() || help->prompts_alone, usage, "--examples",
+        "prepare --route {} does not read it, for it learns from answers too; auto, ariadne, lorauter and text do",
+        route);
   }
   QUIVER_CHECK(o.name.empty() || named < 2, usage, "--name " + o.name, "{} routes would be kept under it", named);
+  const auto who = "prepare --route " + join(o.routes, ", ");
+  for (const auto* option : {"--task", "--examples"}) {
+    const bool given = !(option == std::string("--task") ? o.tasks.paths : o.examples).empty();
+    QUIVER_CHECK(from_tasks || !given, usage, option, "{} does not read it: it is computed from the experts alone",
+                 who);
+  }
   if (!from_tasks) read.clear();
-  refuse_unread(o.set, read, "prepare --route " + join(o.routes, ", "), [](const std::string& option) {
+  refuse_unread(o.texts, joins ? o.texts.names() : std::vector<std::string>(), who);
+  refuse_unread(o.set, read, who, [](const std::string& option) {
     std::vector<std::string> out;
     for (const auto& help : workspace::prepare_table()) {
       const bool reads =
@@ -128,19 +124,19 @@ void run(Options& o) {
   TerminalProgress progress;
   for (const auto& route : o.routes) workspace::check_preparation(routing::parse_route(route));
   check_read(o);
-  check_name(o);
   QUIVER_CHECK(!o.experts.library.empty(), usage, "prepare", "give --library DIR");
-  library::Library::open(o.experts.library).check_writable();
-  for (const auto& route : o.routes)
-    QUIVER_CHECK(
-        o.examples.empty() || reads_prompts(route), usage, "--examples",
-        "prepare --route {} does not read it, for it learns from answers too; auto, ariadne, lorauter and text do",
-        route);
+  const auto library = library::Library::open(o.experts.library);
+  library.check_writable();
   std::vector<std::string> plain, learning;
-  for (const auto& route : o.routes)
-    (prepared_from_tasks(routing::parse_route(route).name) ? learning : plain).push_back(route);
-  if (!plain.empty()) from_experts(o, plain, progress);
-  if (!learning.empty()) from_tasks(o, learning, progress);
+  for (const auto& route : o.routes) {
+    workspace::check_free(routing::parse_route(route), library, o.name, o.replace);
+    (help_of(route) ? learning : plain).push_back(route);
+  }
+  if (learning.empty()) return from_experts(o, plain, load_experts(o.experts, load_model_only(o.model), progress));
+  const auto loaded = load(o.model);
+  auto experts = load_experts(o.experts, loaded, progress);
+  from_experts(o, plain, experts);
+  from_tasks(o, learning, loaded, experts, progress);
 }
 
 /// Every route with its settings, a line each.

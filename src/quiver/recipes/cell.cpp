@@ -59,11 +59,13 @@ json CellStore::depends(const Cell& cell) {
     if (hash.empty()) hash = sha256_hex(read_file(task_file(task)));
     files.push_back({task, hash});
   }
-  return {{"version", version()},
-          {"methods", versions_of(cell.command)},
-          {"command", cell.command},
-          {"experts", cell.identities},
-          {"tasks", files}};
+  json out{{"version", version()},
+           {"methods", versions_of(cell.command)},
+           {"command", cell.command},
+           {"experts", cell.identities},
+           {"tasks", files}};
+  for (const auto& preparation : cell.after) out["prepared"].push_back(depends(preparation));
+  return out;
 }
 
 std::string CellStore::key(const Cell& cell) { return sha256_hex(depends(cell).dump()); }

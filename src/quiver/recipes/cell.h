@@ -5,8 +5,8 @@
 //                            "seconds", "lines": [what the verb printed]}
 //
 // KEY is SHA-256 over `depends`: the verb and its options, the versions of its methods (versions.h), the identities of
-// the experts it uses, the hashes of its task files, and the program's version. Folders stand in it as {data} and
-// {output}, so that both may move.
+// the experts it uses, the hashes of its task files, the program's version, and the same of each preparation that it
+// rests on. Folders stand in it as {data} and {output}, so that both may move.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -21,7 +21,8 @@ struct Cell {
   Arguments command;                              ///< verb and options, with {data} and {output}
   std::vector<std::string> tasks;                 ///< given as --task {data}/TASK.jsonl
   std::map<std::string, std::string> identities;  ///< of the experts it uses
-  std::string library, makes;                     ///< of train: what folder gets what; "" for other verbs
+  std::string library, makes;                     ///< of train and prepare: what folder gets what; else ""
+  std::vector<Cell> after;                        ///< the preparations that its result rests on
   bool ready = true;                              ///< false: what comes before it has no result yet
 
   const std::string& verb() const { return command[0]; }

@@ -47,7 +47,7 @@ GridScore blank_score(const BuiltLibrary& library, const std::string& method, co
 }
 
 /// The private experts are called after their tasks: their clusters are lists of tasks.
-std::vector<std::string> tasks_of(const json& names, const std::vector<std::string>& tasks) {
+std::vector<std::string> tasks_named(const json& names, const std::vector<std::string>& tasks) {
   std::vector<std::string> out;
   for (const auto& task : tasks) {
     if (std::find(names.begin(), names.end(), short_name(task)) != names.end()) out.push_back(task);
@@ -92,10 +92,8 @@ BuiltLibrary RecipeGrid::build_each(const Construction& c, std::int64_t seed) {
   library.ready = over.ready;
   std::vector<std::string> names;
   Members members;
-  for (const auto& task : c.of_left_out ? recipe_.data.left_out : recipe_.data.train) {
-    const auto name = library.models   ? model_folder(c, seed, task)
-                      : c.over.empty() ? short_name(task)
-                                       : c.name + "." + short_name(task);
+  for (const auto& task : tasks_of(recipe_, c)) {
+    const auto name = library.models ? model_folder(c, seed, task) : expert_name(c, task);
     names.push_back(name);
     members.push_back({task});
     library.made_for[task] = name;
@@ -162,7 +160,7 @@ RecipeGrid::Members RecipeGrid::cluster(const Construction& c, std::int64_t seed
   if (results[0]) {
     for (const auto& line : results[0]->lines) {
       if (!line.contains("clusters")) continue;
-      for (const auto& names : line["clusters"]) members.push_back(tasks_of(names, recipe_.data.train));
+      for (const auto& names : line["clusters"]) members.push_back(tasks_named(names, recipe_.data.train));
     }
     std::erase_if(members, [](const auto& tasks) { return tasks.empty(); });
     return members;
@@ -186,10 +184,21 @@ void RecipeGrid::evaluate(const Route& route, const BuiltLibrary& library) {
   if (route.trained) add(recipe_.data.train, "trained");
   if (route.left_out) add(recipe_.data.left_out, "left out");
   // Its own cache is the library's derived data, which may have been dropped since: asked for whenever it is needed.
-  if (route.prepare && !executor_.complete(cells) && !executor_.again(prepare_cell(recipe_, route, library))) {
-    for (auto& cell : cells) cell.ready = false;
+  if (!executor_.complete(cells)) {
+    const auto after = cells[0].after;
+    const bool ready = std::all_of(after.begin(), after.end(), [&](const auto& cell) { return prepare(cell); });
+    for (auto& cell : cells) cell.ready = cell.ready && ready;
   }
   add_scores(scores, executor_.finish(cells));
+}
+
+/// Once, unless another row has left something else in its place. False where it failed.
+bool RecipeGrid::prepare(const Cell& preparation) {
+  auto& [command, done] = prepared_[{preparation.library, preparation.makes}];
+  const auto wanted = shell_text(preparation.command);
+  if (command == wanted) return done;
+  command = wanted;
+  return done = executor_.again(preparation);
 }
 
 void RecipeGrid::adapt(const Adaptation& adaptation, const BuiltLibrary& library) {

@@ -37,6 +37,7 @@ class RecipeGrid {
   Members cluster(const Construction& construction, std::int64_t seed, bool& ready);
   const BuiltLibrary& private_library(std::int64_t seed);
   void evaluate(const Route& route, const BuiltLibrary& library);
+  bool prepare(const Cell& preparation);
   void adapt(const Adaptation& adaptation, const BuiltLibrary& library);
   void add_scores(const std::vector<GridScore>& blank, const CellExecutor::Results& results);
 
@@ -44,6 +45,8 @@ class RecipeGrid {
   CellExecutor& executor_;
   const CellStore& store_;
   std::map<std::pair<std::string, std::int64_t>, BuiltLibrary> built_;  ///< by construction and seed
+  /// By library and what is kept there: the last command that left it, and whether it could.
+  std::map<std::pair<std::string, std::string>, std::pair<std::string, bool>> prepared_;
   std::vector<GridScore> scores_;
 };
 

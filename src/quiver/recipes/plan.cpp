@@ -3,8 +3,11 @@
 
 #include <algorithm>
 
+#include "quiver/base/error.h"
 #include "quiver/base/options.h"
 #include "quiver/base/strings.h"
+#include "quiver/recipes/preparations.h"
+#include "quiver/routing/router_table.h"
 #include "quiver/training/adaptation/adaptation.h"
 #include "quiver/training/methods/table.h"
 #include "quiver/workspace/prepare_routes.h"
@@ -45,15 +48,6 @@ void add_one(Cell& cell, const BuiltLibrary& library, const std::string& maker) 
   cell.ready = library.ready;
 }
 
-/// True where preparing the route reads a seed.
-bool draws(const Route& route) {
-  const auto name = routing::parse_route(route.route).name;
-  for (const auto& help : workspace::prepare_table()) {
-    if (help.route == name) return std::find(help.reads.begin(), help.reads.end(), "seed") != help.reads.end();
-  }
-  return false;
-}
-
 std::string label_of(const BuiltLibrary& library) {
   return library.folder.empty() ? "" : fmt::format("{}, seed {}, ", library.construction, library.seed);
 }
@@ -64,7 +58,7 @@ std::string given(const Settings& settings, const Arguments& arguments, const st
   const auto found = std::find(arguments.begin(), arguments.end(), option);
   if (found != arguments.end() && found + 1 != arguments.end()) return *(found + 1);
   const auto set = settings.find(key);
-  return set != settings.end() ? join(set->second, ",") : "";
+  return set != settings.end() ? set->second.value : "";
 }
 
 /// The recipe's [train] is for all constructions: each takes of it what its method reads. What a construction says for
@@ -72,8 +66,7 @@ std::string given(const Settings& settings, const Arguments& arguments, const st
 Settings train_settings(const Recipe& recipe, const Construction& c) {
   const auto all = merged(recipe.train, c.train);
   training::MethodOptions options;
-  options.method = c.building == Building::models ? "full" : given(all, c.arguments, "method");
-  if (options.method.empty()) options.method = "lora";
+  options.method = train_method(recipe, c);
   const auto kinds = given(all, c.arguments, "kind");
   if (!kinds.empty()) options.kinds = split(kinds, ',');
   options.init_from = given(all, c.arguments, "init_from");
@@ -82,13 +75,29 @@ Settings train_settings(const Recipe& recipe, const Construction& c) {
   for (const auto& [key, value] : all) {
     // Skills have a rate of their own.
     const bool of_others = key == "learning_rate" && options.method == "poly";
-    const bool read = !of_others && std::find(reads.begin(), reads.end(), key) != reads.end();
-    if (read || c.train.contains(key)) out[key] = value;
+    const bool read = std::find(reads.begin(), reads.end(), key) != reads.end(), own = c.train.contains(key);
+    QUIVER_CHECK(read || !own, usage, "[[construction]] " + c.name, "'{}' of its train is not read by --method {}{}",
+                 key, options.method, kinds.empty() ? "" : " --kind " + kinds);
+    if (own || (read && !of_others)) out[key] = value;
   }
   return out;
 }
 
 }  // namespace
+
+const std::vector<std::string>& tasks_of(const Recipe& recipe, const Construction& c) {
+  return c.of_left_out ? recipe.data.left_out : recipe.data.train;
+}
+
+std::string expert_name(const Construction& c, const std::string& task) {
+  return c.over.empty() ? short_name(task) : c.name + "." + short_name(task);
+}
+
+std::string train_method(const Recipe& recipe, const Construction& c) {
+  if (c.building == Building::models) return "full";
+  const auto method = given(merged(recipe.train, c.train), c.arguments, "method");
+  return method.empty() ? "lora" : method;
+}
 
 BuiltLibrary empty_library(const Construction& construction, std::int64_t seed) {
   BuiltLibrary library;
@@ -146,12 +155,18 @@ Cell cluster_cell(const Construction& c, const BuiltLibrary& experts) {
 Cell prepare_cell(const Recipe& recipe, const Route& route, const BuiltLibrary& library) {
   Cell cell;
   cell.label = fmt::format("prepare {}{}", label_of(library), route.name);
-  cell.command = on_model("prepare", recipe, {"--route", route.route});
+  cell.command = on_model("prepare", recipe, {"--route", route.prepare_route});
   add_library(cell, library);
-  add(cell.command, arguments_of(recipe.text));
-  if (draws(route)) add(cell.command, {"--seed", std::to_string(library.seed)});
+  cell.library = library.folder;
+  cell.makes = kept_by(route);
+  const auto* help = workspace::preparation_help(routing::parse_route(route.prepare_route).name);
+  const auto reads = [&](const char* option) {
+    return help && std::find(help->reads.begin(), help->reads.end(), option) != help->reads.end();
+  };
+  if (help && help->joins()) add(cell.command, arguments_of(recipe.text));
+  if (reads("seed")) add(cell.command, {"--seed", std::to_string(library.seed)});
   add(cell.command, route.prepare_arguments);
-  cell.tasks = recipe.data.train;
+  if (help) cell.tasks = recipe.data.train;
   return cell;
 }
 
@@ -176,6 +191,9 @@ Cell evaluate_cell(const Recipe& recipe, const Route& route, const BuiltLibrary&
   add(cell.command, arguments_of(recipe.evaluate));
   add(cell.command, route.arguments);
   cell.tasks = {task};
+  if (route.libraries.empty()) return cell;
+  for (const auto* row : preparations_of(recipe, route, library.construction))
+    cell.after.push_back(prepare_cell(recipe, *row, library));
   return cell;
 }
 

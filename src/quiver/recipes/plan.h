@@ -19,6 +19,13 @@ struct BuiltLibrary {
 /// Under which the base model's fingerprint stands among identities.
 inline constexpr const char* kBaseModel = "base model";
 
+/// The tasks that it learns.
+const std::vector<std::string>& tasks_of(const Recipe& recipe, const Construction& construction);
+/// What it makes for one task is called, where there is an expert or a router per task.
+std::string expert_name(const Construction& construction, const std::string& task);
+/// The method of `quiver train` that it is trained by.
+std::string train_method(const Recipe& recipe, const Construction& construction);
+
 /// Before any of its experts is there.
 BuiltLibrary empty_library(const Construction& construction, std::int64_t seed);
 /// Where a model of its own lies.
@@ -30,6 +37,7 @@ Cell train_cell(const Recipe& recipe, const Construction& construction, const Bu
                 const std::string& name, const std::vector<std::string>& tasks, const BuiltLibrary& over = {});
 Cell cluster_cell(const Construction& construction, const BuiltLibrary& experts);
 Cell prepare_cell(const Recipe& recipe, const Route& route, const BuiltLibrary& library);
+/// With the preparations that it rests on.
 Cell evaluate_cell(const Recipe& recipe, const Route& route, const BuiltLibrary& library, const std::string& task);
 
 struct AdaptationPoint {

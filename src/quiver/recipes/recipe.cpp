@@ -4,42 +4,31 @@
 #include <algorithm>
 
 #include "quiver/base/error.h"
+#include "quiver/base/options.h"
 #include "quiver/base/strings.h"
 #include "quiver/evaluation/evaluate.h"
+#include "quiver/recipes/preparations.h"
 #include "quiver/recipes/toml.h"
-#include "quiver/routing/router_table.h"
 #include "quiver/training/adaptation/adaptation.h"
-#include "quiver/training/methods/method_options.h"
+#include "quiver/training/methods/table.h"
+#include "quiver/workspace/open_model.h"
 #include "quiver/workspace/prepare_routes.h"
 #include "quiver/workspace/text_rules.h"
 
 namespace quiver::recipes {
 namespace {
 
-/// Names of the options of `Options` as they are described, but for those in `decided`, which the recipe itself
-/// decides.
-template <typename Options>
-std::vector<std::string> described(const std::vector<std::string>& decided) {
-  Options options;
-  OptionSet set;
-  describe(options, set);
-  auto out = set.names();
-  std::erase_if(out,
-                [&](const auto& name) { return std::find(decided.begin(), decided.end(), name) != decided.end(); });
-  return out;
+/// Names without those that the recipe itself decides.
+std::vector<std::string> but(std::vector<std::string> names, const std::vector<std::string>& decided) {
+  std::erase_if(names, [&](const auto& n) { return std::find(decided.begin(), decided.end(), n) != decided.end(); });
+  return names;
 }
 
-std::vector<std::string> train_keys() {
-  auto out = training::options_of_groups({"optimisation", "lora", "kinds"});
-  std::erase(out, "seed");
-  out.push_back("method");
+std::vector<std::string> method_names() {
+  std::vector<std::string> out;
+  for (const auto& method : training::method_table()) out.push_back(method.name);
   return out;
 }
-std::vector<std::string> text_keys() { return described<workspace::JoinChoice>({}); }
-std::vector<std::string> evaluate_keys() { return described<evaluation::EvaluateOptions>({"split", "limit"}); }
-std::vector<std::string> adapt_keys() { return described<training::AdaptOptions>({}); }
-const std::vector<std::string> kClusterKeys{"embedding", "sparsity"};
-const std::vector<std::string> kMachineKeys{"threads", "device"};
 
 const std::map<std::string, Building> kBuildings{
     {"private", Building::each_task}, {"shared", Building::all_tasks},           {"skills", Building::skills},
@@ -62,11 +51,51 @@ void check_name(const TableReader& table, const std::string& name) {
   if (!plain) table.refuse("name", "expected letters, digits, '.', '_', '+' and '-', got '" + name + "'");
 }
 
-Settings read_settings(TableReader& table, const char* key, const std::vector<std::string>& keys) {
+/// The table `key`: options that `set` describes, but for those in `decided`.
+Settings read_settings(TableReader& table, const char* key, OptionSet& set,
+                       const std::vector<std::string>& decided = {}) {
   auto below = table.table(key);
-  auto settings = below.settings(keys);
+  auto settings = below.settings(set, but(set.names(), decided));
   below.finish();
   return settings;
+}
+
+template <typename Options>
+Settings read_described(TableReader& table, const char* key, const std::vector<std::string>& decided = {}) {
+  Options options;
+  OptionSet set;
+  describe(options, set);
+  return read_settings(table, key, set, decided);
+}
+
+Settings read_train(TableReader& table) {
+  training::MethodOptions options;
+  OptionSet set;
+  describe(options, set);
+  auto decided = but(set.names(), training::options_of_groups({"optimisation", "lora", "kinds"}));
+  decided.push_back("seed");
+  set.choice("method", options.method, method_names(), "what is trained");
+  return read_settings(table, "train", set, decided);
+}
+
+/// Keys of this table that describe no verb's struct.
+Settings read_cluster(TableReader& table) {
+  std::string embedding;
+  double sparsity = 0;
+  OptionSet set;
+  set.text("embedding", embedding, "what experts are compared by")
+      .number("sparsity", sparsity, between(0, 1), "mttl: share of entries dropped");
+  return table.settings(set, set.names());
+}
+
+void read_machine(TableReader& table, Recipe& recipe) {
+  workspace::ModelOptions options;
+  OptionSet set;
+  set.choice("dtype", options.dtype, {"auto", "float32", "bfloat16"}, "of the base model")
+      .text("device", options.device, "that computes")
+      .integer("threads", options.threads, at_least(0), "of computation; 0: one per core");
+  recipe.precision = table.settings(set, {"dtype"});
+  recipe.machine = table.settings(set, {"threads", "device"});
 }
 
 RecipeData read_data(TableReader table) {
@@ -122,14 +151,14 @@ Construction read_construction(TableReader table, const Recipe& recipe) {
   }
   c.building = found->second;
   read_scope(table, recipe, c);
-  c.train = read_settings(table, "train", train_keys());
+  c.train = read_train(table);
   c.arguments = table.texts("arguments");
   if (c.building == Building::skills && c.arguments.empty()) table.refuse("arguments", "is missing: how many skills");
   if (c.building == Building::each_cluster) {
     c.method = kind;
     c.clusters = table.count("clusters", 0);
     if (c.clusters < 1) table.refuse("clusters", "is missing: how many");
-    c.cluster = table.settings(kClusterKeys);
+    c.cluster = read_cluster(table);
   }
   table.finish();
   return c;
@@ -147,33 +176,20 @@ void check_libraries(const TableReader& table, const char* key, const std::vecto
   }
 }
 
-/// Trained routers that will be there: skills, and those that a command names.
-std::vector<std::string> routers_of(const Recipe& recipe, const Route& route) {
-  std::vector<std::string> out;
-  const auto add_named = [&](const Arguments& arguments) {
-    for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
-      if (arguments[i] == "--name") out.push_back(arguments[i + 1]);
+/// Throws where the route, or its preparation, is not one that this program has, or asks a library for what nothing
+/// leaves there: before hours of training.
+void check_route(const TableReader& table, const Recipe& recipe, const Route& route) {
+  const auto checked = [&](const char* key, const auto& check) {
+    try {
+      check();
+    } catch (const Error& error) {
+      table.refuse(table.has(key) ? key : "name", error.what());
     }
   };
-  for (const auto& c : recipe.constructions) {
-    if (c.building == Building::skills) out.push_back(c.name);
-    add_named(c.arguments);
-  }
-  add_named(route.prepare_arguments);
-  return out;
-}
-
-/// Throws where the route, or its preparation, is not one that this program has: before hours of training.
-void check_form(const TableReader& table, const Recipe& recipe, const Route& route) {
-  auto text = route.route;
-  replace_all(text, "{expert}", "EXPERT");
-  try {
-    const auto spec = routing::parse_route(text);
-    routing::check_route(spec, routers_of(recipe, route));
-    if (route.prepare) workspace::check_preparation(spec);
-  } catch (const Error& error) {
-    table.refuse(table.has("route") ? "route" : "name", error.what());
-  }
+  checked("route", [&] { check_routers(recipe, route); });
+  if (!route.prepare) return;
+  checked(table.has("prepare_route") ? "prepare_route" : "route",
+          [&] { workspace::check_preparation(routing::parse_route(route.prepare_route)); });
 }
 
 /// True where both would stand in one row of one table.
@@ -210,7 +226,10 @@ Route read_route(TableReader table, const Recipe& recipe) {
   r.prepare = table.flag("prepare", false);
   r.arguments = table.texts("arguments");
   r.prepare_arguments = table.texts("prepare_arguments");
-  check_form(table, recipe, r);
+  r.prepare_route = table.text("prepare_route", r.route);
+  for (const auto* key : {"prepare_route", "prepare_arguments"}) {
+    if (table.has(key) && !r.prepare) table.refuse(key, "goes with prepare = true");
+  }
   for (const auto& other : recipe.routes) {
     if (one_row(r, other)) table.refuse("name", "there are two '" + r.name + "' over the same library; name one anew");
   }
@@ -227,7 +246,15 @@ Adaptation read_adaptation(TableReader table, const Recipe& recipe) {
   a.shots = table.counts("shots", {16});
   a.seeds = table.counts("seeds", recipe.seeds);
   a.tasks = table.has("tasks") ? table.texts("tasks") : recipe.data.left_out;
-  a.options = read_settings(table, "options", adapt_keys());
+  training::AdaptOptions options;
+  OptionSet set;
+  describe(options, set);
+  a.options = read_settings(table, "options", set);
+  try {
+    training::check_regimes(a.regimes, set);
+  } catch (const Error& error) {
+    table.refuse(a.options.empty() ? "regimes" : "options", error.what());
+  }
   a.arguments = table.texts("arguments");
   table.finish();
   return a;
@@ -239,7 +266,10 @@ void read_grid(TableReader& table, Recipe& recipe) {
     const auto& name = recipe.constructions.back().name;
     if (recipe.construction(name) != &recipe.constructions.back()) c.refuse("name", "there are two '" + name + "'");
   }
-  for (auto& r : table.tables("route")) recipe.routes.push_back(read_route(r, recipe));
+  auto routes = table.tables("route");
+  for (auto& r : routes) recipe.routes.push_back(read_route(r, recipe));
+  // A row may apply what another prepares.
+  for (std::size_t i = 0; i < routes.size(); ++i) check_route(routes[i], recipe, recipe.routes[i]);
   for (auto& a : table.tables("adapt")) recipe.adaptations.push_back(read_adaptation(a, recipe));
 }
 
@@ -260,12 +290,11 @@ Recipe read_recipe(const fs::path& file, const std::vector<std::string>& changes
   recipe.source = table.text("source");
   recipe.model = table.text("model", recipe.model);
   recipe.seeds = table.counts("seeds", recipe.seeds);
-  recipe.precision = table.settings({"dtype"});
-  recipe.machine = table.settings(kMachineKeys);
+  read_machine(table, recipe);
   recipe.data = read_data(table.table("data"));
-  recipe.train = read_settings(table, "train", train_keys());
-  recipe.text = read_settings(table, "text", text_keys());
-  recipe.evaluate = read_settings(table, "evaluate", evaluate_keys());
+  recipe.train = read_train(table);
+  recipe.text = read_described<workspace::JoinChoice>(table, "text");
+  recipe.evaluate = read_described<evaluation::EvaluateOptions>(table, "evaluate", {"split", "limit"});
   read_grid(table, recipe);
   table.finish();
   QUIVER_CHECK(!recipe.routes.empty() || !recipe.adaptations.empty(), usage, file.string(),
@@ -279,17 +308,16 @@ std::string short_name(const std::string& task) { return fs::path(task).filename
 
 Arguments arguments_of(const Settings& settings) {
   Arguments out;
-  for (const auto& [key, values] : settings) {
-    auto name = "--" + key;
-    std::replace(name.begin(), name.end(), '_', '-');
-    out.push_back(name);
-    if (!values.empty()) out.push_back(join(values, ","));
+  for (const auto& [key, setting] : settings) {
+    if (setting.flag && setting.value == "false") continue;
+    out.push_back(command_line_name(key));
+    if (!setting.flag) out.push_back(setting.value);
   }
   return out;
 }
 
 Settings merged(Settings settings, const Settings& over) {
-  for (const auto& [key, values] : over) settings[key] = values;
+  for (const auto& [key, setting] : over) settings[key] = setting;
   return settings;
 }
 

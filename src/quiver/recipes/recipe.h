@@ -17,8 +17,13 @@
 namespace quiver::recipes {
 
 using Arguments = std::vector<std::string>;
-/// Options of a verb by their long names with '_' for '-', and their values; a flag that is set has none.
-using Settings = std::map<std::string, Arguments>;
+/// The value of a verb's option, as it is typed.
+struct Setting {
+  std::string value;
+  bool flag = false;  ///< then `value` is true or false
+};
+/// Options of a verb by their long names with '_' for '-'.
+using Settings = std::map<std::string, Setting>;
 
 /// How a library comes about.
 enum class Building {
@@ -44,6 +49,7 @@ struct Construction {
 
 struct Route {
   std::string name, route;             ///< {expert} in the route: the one that was made for the task at hand
+  std::string prepare_route;           ///< as prepare is told it; the route itself where nothing else is said
   std::vector<std::string> libraries;  ///< constructions; empty: the base model alone
   bool trained = true, left_out = true;
   bool prepare = false;
@@ -85,7 +91,7 @@ Recipe read_recipe(const fs::path& file, const std::vector<std::string>& changes
 
 /// The last part of a task's path: its column in tables.
 std::string short_name(const std::string& task);
-/// `--rank 4 --clip 1`, in the order of the names.
+/// `--rank 4 --clip 1`, in the order of the names; nothing of a flag that is off.
 Arguments arguments_of(const Settings& settings);
 /// `over` wins.
 Settings merged(Settings settings, const Settings& over);

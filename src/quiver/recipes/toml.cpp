@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/recipes/toml.h"
 
+#include <algorithm>
+
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
 
@@ -35,22 +37,24 @@ toml::table parse_change(const std::string& change) {
   return parse(change.substr(0, equals) + "='" + value + "'", "--set " + change);
 }
 
-void merge(toml::table& into, const toml::table& from) {
-  for (const auto& [key, value] : from) {
+/// What is moved knows where it stood, what is copied does not.
+void merge(toml::table& into, toml::table&& from) {
+  for (auto&& [key, value] : from) {
     auto* below = into.get_as<toml::table>(key.str());
     if (below != nullptr && value.is_table()) {
-      merge(*below, *value.as_table());
+      merge(*below, std::move(*value.as_table()));
     } else {
-      into.insert_or_assign(key.str(), value);
+      into.insert_or_assign(key.str(), std::move(value));
     }
   }
 }
 
-/// A number or text as it is given to a verb; empty for other kinds.
+/// A number, text or truth as it is given to a verb; empty for other kinds.
 std::string value_text(const toml::node& node) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return std::to_string(number->get());
   if (const auto* number = node.as_floating_point()) return fmt::format("{}", number->get());
+  if (const auto* flag = node.as_boolean()) return flag->get() ? "true" : "false";
   return "";
 }
 
@@ -128,24 +132,30 @@ std::vector<std::int64_t> TableReader::counts(const std::string& key, const std:
   return out;
 }
 
-Settings TableReader::settings(const std::vector<std::string>& keys) {
+/// As it would be typed; of a list, its items parted by commas.
+std::string TableReader::setting_text(const std::string& key, const toml::node& node, const Option& option) const {
+  if (node.is_boolean() && option.type != Option::Type::flag) wrong_type(key, option.expectation());
+  const auto* list = node.as_array();
+  if (list == nullptr) return value_text(node);
+  std::vector<std::string> values;
+  for (const auto& item : *list) values.push_back(item.is_boolean() ? "" : value_text(item));
+  const bool plain = std::none_of(values.begin(), values.end(), [](const auto& value) { return value.empty(); });
+  if (!plain) wrong_type(key, "a number, a text, true, false or a list of numbers or texts");
+  return join(values, ",");
+}
+
+Settings TableReader::settings(OptionSet& set, const std::vector<std::string>& keys) {
   Settings out;
   for (const auto& key : keys) {
     const auto* node = find(key);
     if (node == nullptr) continue;
-    if (const auto* flag = node->as_boolean()) {
-      if (flag->get()) out[key] = {};
-      continue;
-    }
-    auto& values = out[key];
-    if (const auto* list = node->as_array()) {
-      for (const auto& item : *list) values.push_back(value_text(item));
-    } else {
-      values.push_back(value_text(*node));
-    }
-    for (const auto& value : values) {
-      if (value.empty()) wrong_type(key, "a number, a text, true, false or a list of them");
-    }
+    const auto& option = *set.find(key);
+    const bool flag = option.type == Option::Type::flag, on = option.fallback == "true";
+    const auto text = setting_text(key, *node, option);
+    if (text.empty()) wrong_type(key, "a number, a text, true, false or a list of numbers or texts");
+    set.assign(key, text, fmt::format("{}: {}", place(node->source()), key));
+    if (flag && on && text == "false") refuse(key, "is on by default; no option turns it off");
+    out[key] = {text, flag};
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "quiver/base/options.h"
 #include "quiver/recipes/recipe.h"
 
 namespace quiver::recipes {
@@ -27,8 +28,9 @@ class TableReader {
   std::vector<std::string> texts(const std::string& key);
   /// Numbers of 0 or more; at least one where the key is there.
   std::vector<std::int64_t> counts(const std::string& key, const std::vector<std::int64_t>& fallback);
-  /// Those of `keys` that are there.
-  Settings settings(const std::vector<std::string>& keys);
+  /// Those of `keys` that are there, assigned to the set, which describes them all. Throws Error{usage} at the line of
+  /// a value that its description does not allow.
+  Settings settings(OptionSet& set, const std::vector<std::string>& keys);
   /// A table below this one; an empty one where the key is missing.
   TableReader table(const std::string& key);
   std::vector<TableReader> tables(const std::string& key);
@@ -39,6 +41,7 @@ class TableReader {
 
  private:
   const toml::node* find(const std::string& key);
+  std::string setting_text(const std::string& key, const toml::node& node, const Option& option) const;
   [[noreturn]] void wrong_type(const std::string& key, const std::string& expected) const;
 
   const toml::table& table_;

@@ -5,6 +5,9 @@
 
 namespace quiver::routing {
 
+std::string named_router(const RouteSpec& spec) { return spec.argument; }
+std::string router_of_its_name(const RouteSpec& spec) { return spec.name; }
+
 void check_argument(const RouteSpec& spec, const std::string& argument) {
   if (argument.empty()) {
     QUIVER_CHECK(spec.argument.empty(), usage, spec.where(), "'{}', expected key=value", spec.argument);

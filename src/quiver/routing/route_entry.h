@@ -22,9 +22,15 @@ struct RouteEntry {
   std::function<void(const RouteSpec&)> check;
   std::function<std::unique_ptr<Router>(const RouteSpec&, const RouterInputs&)> make;
   int version = 1;  ///< raised when the route gives other results: stored results of earlier ones are not its own
+  /// The name of the library's router that it applies; null: none.
+  std::function<std::string(const RouteSpec&)> router = nullptr;
 
   RouteEntry with_version(int number) && {
     version = number;
+    return std::move(*this);
+  }
+  RouteEntry with_router(std::function<std::string(const RouteSpec&)> name) && {
+    router = std::move(name);
     return std::move(*this);
   }
 };
@@ -35,6 +41,10 @@ std::vector<RouteEntry> skill_routes();     ///< poly
 std::vector<RouteEntry> merge_routes();     ///< merge:METHOD
 std::vector<RouteEntry> request_routes();   ///< auto, ariadne, lorauter, text
 std::vector<RouteEntry> learned_routes();   ///< moa, pemt, attempt, fusion, learned, and what `prepare` trains
+
+/// The router that a route asks for: of its argument, or of its own name.
+std::string named_router(const RouteSpec& spec);
+std::string router_of_its_name(const RouteSpec& spec);
 
 /// Of a route without options.
 struct NoOptions {};

@@ -60,9 +60,34 @@ std::unique_ptr<Router> make_router(const RouteSpec& spec, const RouterInputs& i
   refuse_name(spec.name);
 }
 
-void check_route(const RouteSpec& spec, const std::vector<std::string>& routers) {
-  if (const auto* entry = find_entry(spec.name)) return entry->check(spec);
-  if (std::find(routers.begin(), routers.end(), spec.name) == routers.end()) refuse_name(spec.name);
+bool is_route(const std::string& name) { return find_entry(name) != nullptr; }
+
+void check_route(const RouteSpec& spec, const std::map<std::string, std::string>& routers) {
+  const auto* entry = find_entry(spec.name);
+  if (entry) entry->check(spec);
+  if (entry && entry->name != kAnyRouter) return;
+  const auto found = routers.find(entry ? spec.argument : spec.name);
+  if (found == routers.end()) {
+    if (!entry) refuse_name(spec.name);
+    return;
+  }
+  const auto* of = find_entry(found->second);
+  QUIVER_CHECK(of, usage, spec.where(), "router '{}' is of no route '{}'", found->first, found->second);
+  auto own = spec;
+  own.name = of->name;
+  own.argument = of->argument.empty() ? "" : found->first;
+  of->check(own);
+}
+
+std::optional<std::string> router_asked_for(const RouteSpec& spec) {
+  const auto* entry = find_entry(spec.name);
+  if (!entry) return spec.name;
+  return entry->router ? std::optional(entry->router(spec)) : std::nullopt;
+}
+
+void check_router_name(const std::string& name, const std::string& own) {
+  QUIVER_CHECK(name == own || !is_route(name), usage, "--name " + name,
+               "that is a route already, and --route {} would mean it; choose another name", name);
 }
 
 int route_version(const std::string& name) {

@@ -37,7 +37,25 @@ TEST(RouterTable, EveryRouteTakesItsFormAndRefusesOthers) {
     if (help.name != "merge" && help.name != "poly") refused(help.name + ":word,another");
   }
   refused("arow");
-  EXPECT_NO_THROW(check_route(parse_route("mine"), {"mine"}));
+  EXPECT_NO_THROW(check_route(parse_route("mine"), {{"mine", "gates"}}));
+}
+
+TEST(RouterTable, OptionsOfARouterAreThoseOfTheRouteThatItIsOf) {
+  const std::map<std::string, std::string> routers{{"mine", "gates"}, {"skills", "poly"}};
+  for (const auto* route : {"learned:mine,top_k=2", "mine:top_k=2", "learned:skills,task=mean", "learned:other,x=1"})
+    EXPECT_NO_THROW(check_route(parse_route(route), routers)) << route;
+  for (const auto* route : {"learned:mine,topk=2", "mine:task=mean", "learned:skills,top_k=2", "other"})
+    EXPECT_THROW(check_route(parse_route(route), routers), Error) << route;
+  const auto asked = [](const char* route) { return router_asked_for(parse_route(route)).value_or("none"); };
+  EXPECT_EQ(asked("learned:mine,top_k=2"), "mine");
+  EXPECT_EQ(asked("mine"), "mine");
+  EXPECT_EQ(asked("gates:top_k=2"), "gates");
+  EXPECT_EQ(asked("poly"), "poly");
+  EXPECT_EQ(asked("poly:skills"), "skills");
+  EXPECT_EQ(asked("pemt:mine"), "mine");
+  EXPECT_EQ(asked("arrow"), "none");
+  EXPECT_THROW(check_router_name("uniform", "gates"), Error);
+  EXPECT_NO_THROW(check_router_name("gates", "gates"));
 }
 
 TEST(RouterTable, NumbersAreNeverNoNumbers) {

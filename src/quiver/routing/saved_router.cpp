@@ -15,6 +15,7 @@ namespace {
 
 using nlohmann::json;
 constexpr int kFormatVersion = 1;
+constexpr std::uint64_t kLimitBytes = 1 << 26;
 
 fs::path folder_of(const library::Library& library, const std::string& name) {
   library::check_expert_name(name);
@@ -22,7 +23,7 @@ fs::path folder_of(const library::Library& library, const std::string& name) {
 }
 
 /// Of a kind's method: raised when it gives other results, so that what earlier ones trained is trained again.
-int version_of(const std::string& kind) { return kind == "moa" ? 2 : 1; }
+int version_of(const std::string& kind) { return kind == "moa" ? kMoaVersion : 1; }
 
 /// As it would be typed.
 std::string typed(const Option& option, const json& value) {
@@ -92,6 +93,11 @@ bool has_router(const library::Library& library, const std::string& name) {
   return fs::exists(folder_of(library, name) / "router.json");
 }
 
+json training_of(const library::Library& library, const std::string& name) {
+  const auto file = json::parse(read_file(folder_of(library, name) / "router.json", kLimitBytes), nullptr, false);
+  return file.is_object() ? file.value("training", json()) : json();
+}
+
 std::vector<std::string> router_names(const library::Library& library) {
   std::vector<std::string> names;
   std::error_code error;
@@ -108,7 +114,7 @@ SavedRouter read_router(const library::Library& library, const std::string& name
                suggestion(name, router_names(library)));
   const auto folder = folder_of(library, name);
   const auto where = (folder / "router.json").string();
-  const auto file = json::parse(read_file(folder / "router.json", 1 << 26), nullptr, false);
+  const auto file = json::parse(read_file(folder / "router.json", kLimitBytes), nullptr, false);
   QUIVER_CHECK(
       file.is_object() && file.value("format", json()) == kFormatVersion && file.value("kind", json()).is_string(),
       format, where, "expected a router of format {}", kFormatVersion);

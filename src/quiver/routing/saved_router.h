@@ -18,6 +18,9 @@
 
 namespace quiver::routing {
 
+/// Of MoA's method, raised when it gives other results: of its route, its routers and the states they are fitted on.
+inline constexpr int kMoaVersion = 2;
+
 struct SavedRouter {
   std::string name, kind;
   std::vector<std::string> experts;  ///< in the order that its tensors speak of; empty: it needs none
@@ -52,6 +55,8 @@ struct SavedRouter {
 /// Throws Error{mismatch} where its experts have not an identity each.
 void save_router(const library::Library& library, const SavedRouter& router);
 bool has_router(const library::Library& library, const std::string& name);
+/// How it was made, as it says itself, whether or not it can be applied; null where that cannot be read.
+nlohmann::json training_of(const library::Library& library, const std::string& name);
 std::vector<std::string> router_names(const library::Library& library);
 /// Throws Error{usage} with the nearest name, Error{mismatch} where experts have changed, Error{format} where the files
 /// are damaged.

@@ -101,13 +101,7 @@ json fill_expert_rows(const routing::DerivedKind& kind, const PrepareData& d, js
     options["rows"] = hash_of_rows(rows);
     if (!d.again && files.open(e, options.dump())) continue;
     d.progress.update(kind.name, e, files.size(), files.name(e));
-    const auto own = compute(static_cast<std::int64_t>(e), rows);
-    routing::SiteTable table(bank.model_sites(), bank.size());
-    for (std::size_t s = 0; s < table.sites(); ++s) {
-      const auto site = static_cast<std::int64_t>(s);
-      table.site(site)[static_cast<std::int64_t>(e)].copy_(own.site(site)[0]);
-    }
-    routing::write_expert_row(files, bank, table, e, options.dump());
+    routing::write_expert_row(files, bank, compute(static_cast<std::int64_t>(e), rows), 0, e, options.dump());
     ++computed;
   }
   d.progress.finish();
@@ -159,7 +153,7 @@ std::vector<std::vector<std::int32_t>> signature_prompts(const PrepareData& d, s
   return prompts_of(d, expert, rows, "auto");
 }
 
-json prepare_signatures(const NoSettings&, const RouteSpec&, const PrepareData& d) {
+json prepare_signatures(const routing::NoOptions&, const RouteSpec&, const PrepareData& d) {
   const routing::ExpertFiles files(d.experts.inputs, routing::kSignatures);
   std::size_t computed = 0;
   for (std::size_t e = 0; e < files.size(); ++e) {
@@ -194,6 +188,7 @@ json prepare_text(const data::TfidfOptions& options, const RouteSpec& spec, cons
   saved.experts = d.experts.names();
   saved.identities = d.experts.inputs.identities;
   saved.options = routing::save_text_profile(routing::fit_text_profile(prompts, options));
+  saved.training = {{"route", spec.name}};
   routing::save_router(*d.experts.library, saved);
   return {{"name", saved.name}, {"experts", saved.experts.size()}};
 }
@@ -207,6 +202,7 @@ json prepare_trained(const training::RouterOptions& options, const RouteSpec& sp
   const training::RoutedTraining run{d.loaded.model, d.options, d.progress, "router " + name};
   auto saved = training::train_router(run, d.experts.bank, options, name, train, validation);
   saved.identities = d.experts.inputs.identities;
+  saved.training["route"] = spec.name;
   routing::save_router(*d.experts.library, saved);
   auto figures = saved.training;
   figures["name"] = name;
@@ -244,7 +240,10 @@ json prepare_moa(const MoaSettings& settings, const RouteSpec& spec, const Prepa
   const auto name = d.name.empty() ? spec.name : d.name;
   auto saved = routing::save_moa(name, d.experts.names(), settings.shape, fitted.classifiers);
   saved.identities = d.experts.inputs.identities;
-  saved.training = {{"rows", fitted.rows}, {"accuracy", fitted.accuracy}, {"accuracy_by_place", fitted.by_place}};
+  saved.training = {{"route", spec.name},
+                    {"rows", fitted.rows},
+                    {"accuracy", fitted.accuracy},
+                    {"accuracy_by_place", fitted.by_place}};
   routing::save_router(*d.experts.library, saved);
   auto figures = saved.training;
   figures["name"] = name;
@@ -254,18 +253,17 @@ json prepare_moa(const MoaSettings& settings, const RouteSpec& spec, const Prepa
 /// What of PrepareData a route reads beside the tasks, their join rules and `limit`; by the names of the verb's
 /// options.
 const std::vector<std::string> kOfExperts{"again"}, kOfGates{"again", "seed"},
-    kOfTraining{"name", "epochs", "max_steps", "batch", "seed"}, kOfMoa{"name", "again", "seed"}, kOfText{};
+    kOfTraining{"name", "replace", "epochs", "max_steps", "batch", "seed"}, kOfMoa{"name", "replace", "again", "seed"},
+    kOfText{"replace"};
 
 struct Preparation {
-  std::string route;
-  std::vector<std::string> reads;
-  std::function<void(const std::function<void(const OptionSet&)>&)> describe;
+  PrepareHelp help;
   std::function<void(const RouteSpec&)> check;
   std::function<json(const RouteSpec&, const PrepareData&)> prepare;
 };
 
 template <typename Settings>
-Preparation preparation(std::string route, std::vector<std::string> reads, Settings defaults,
+Preparation preparation(std::string route, Leaves leaves, std::vector<std::string> reads, Settings defaults,
                         json (*prepare)(const Settings&, const RouteSpec&, const PrepareData&),
                         decltype(routing::SpecOptions<Settings>::together) together = nullptr) {
   const routing::SpecOptions<Settings> settings{std::move(defaults), together};
@@ -273,8 +271,9 @@ Preparation preparation(std::string route, std::vector<std::string> reads, Setti
     QUIVER_CHECK(spec.argument.empty(), usage, spec.where(), "'{}', expected key=value", spec.argument);
     return settings.read(spec);
   };
-  Preparation out{std::move(route), std::move(reads), nullptr, nullptr, nullptr};
-  out.describe = [settings](const auto& visit) { settings.show(visit); };
+  Preparation out{{std::move(route), "", std::move(reads), leaves}, nullptr, nullptr};
+  settings.show([&](const OptionSet& set) { out.help.settings = set.summary(); });
+  out.help.prompts_alone = leaves == Leaves::signatures || out.help.route == "text";
   out.check = [read](const RouteSpec& spec) { read(spec); };
   out.prepare = [read, prepare](const RouteSpec& spec, const PrepareData& d) { return prepare(read(spec), spec, d); };
   return out;
@@ -286,51 +285,71 @@ void check_moa(const MoaSettings& settings, const OptionSet& given, const RouteS
 
 const std::vector<Preparation>& preparations() {
   static const std::vector<Preparation> table{
-      preparation("average-activation", kOfExperts, training::AverageActivationOptions{}, prepare_average_activation),
-      preparation("phatgoose", kOfGates, PhatgooseSettings{}, prepare_phatgoose),
-      preparation("auto", kOfExperts, NoSettings{}, prepare_signatures),
-      preparation("ariadne", kOfExperts, NoSettings{}, prepare_signatures),
-      preparation("lorauter", kOfExperts, NoSettings{}, prepare_signatures),
-      preparation("text", kOfText, data::TfidfOptions{}, prepare_text),
-      preparation("moa", kOfMoa, MoaSettings{}, prepare_moa, check_moa),
-      preparation("gates", kOfTraining, gates_settings(), prepare_trained),
-      preparation("molora", kOfTraining, molora_settings(), prepare_trained),
-      preparation("rkhs", kOfTraining, rkhs_settings(), prepare_trained),
-      preparation("product-keys", kOfTraining, product_keys_settings(), prepare_trained),
-      preparation("weights", kOfTraining, weights_settings(), prepare_trained),
-      preparation("soup", kOfTraining, soup_settings(), prepare_trained),
-      preparation("xlora", kOfTraining, xlora_settings(), prepare_trained),
+      preparation("average-activation", Leaves::expert_data, kOfExperts, training::AverageActivationOptions{},
+                  prepare_average_activation),
+      preparation("phatgoose", Leaves::expert_data, kOfGates, PhatgooseSettings{}, prepare_phatgoose),
+      preparation("auto", Leaves::signatures, kOfExperts, routing::NoOptions{}, prepare_signatures),
+      preparation("ariadne", Leaves::signatures, kOfExperts, routing::NoOptions{}, prepare_signatures),
+      preparation("lorauter", Leaves::signatures, kOfExperts, routing::NoOptions{}, prepare_signatures),
+      preparation("text", Leaves::router, kOfText, data::TfidfOptions{}, prepare_text),
+      preparation("moa", Leaves::router, kOfMoa, MoaSettings{}, prepare_moa, check_moa),
+      preparation("gates", Leaves::router, kOfTraining, gates_settings(), prepare_trained),
+      preparation("molora", Leaves::router, kOfTraining, molora_settings(), prepare_trained),
+      preparation("rkhs", Leaves::router, kOfTraining, rkhs_settings(), prepare_trained),
+      preparation("product-keys", Leaves::router, kOfTraining, product_keys_settings(), prepare_trained),
+      preparation("weights", Leaves::router, kOfTraining, weights_settings(), prepare_trained),
+      preparation("soup", Leaves::router, kOfTraining, soup_settings(), prepare_trained),
+      preparation("xlora", Leaves::router, kOfTraining, xlora_settings(), prepare_trained),
   };
   return table;
 }
 
 const Preparation* find_preparation(const std::string& route) {
   const auto found =
-      std::find_if(preparations().begin(), preparations().end(), [&](const auto& p) { return route == p.route; });
+      std::find_if(preparations().begin(), preparations().end(), [&](const auto& p) { return route == p.help.route; });
   return found == preparations().end() ? nullptr : &*found;
 }
 
 }  // namespace
 
-std::vector<PrepareHelp> prepare_table() {
-  std::vector<PrepareHelp> out;
-  for (const auto& p : preparations()) {
-    p.describe([&](const OptionSet& set) { out.push_back({p.route, set.summary(), p.reads}); });
-  }
-  return out;
+const std::vector<PrepareHelp>& prepare_table() {
+  static const std::vector<PrepareHelp> table = [] {
+    std::vector<PrepareHelp> out;
+    for (const auto& p : preparations()) out.push_back(p.help);
+    return out;
+  }();
+  return table;
 }
 
-bool prepared_from_tasks(const std::string& route) { return find_preparation(route) != nullptr; }
+const PrepareHelp* preparation_help(const std::string& route) {
+  const auto* found = find_preparation(route);
+  return found ? &found->help : nullptr;
+}
 
 void check_preparation(const RouteSpec& spec) {
   if (const auto* p = find_preparation(spec.name)) return p->check(spec);
   routing::check_route(spec, {});
 }
 
+void check_free(const RouteSpec& spec, const library::Library& library, const std::string& name, bool replace) {
+  const auto* help = preparation_help(spec.name);
+  if (!help || help->leaves != Leaves::router) return;
+  const auto kept = name.empty() ? spec.name : name;
+  routing::check_router_name(kept, spec.name);
+  QUIVER_CHECK(name.empty() || !library.contains(name), usage, "router " + kept,
+               "the library has an expert of that name; choose another --name");
+  if (replace || !routing::has_router(library, kept)) return;
+  const auto training = routing::training_of(library, kept);
+  // One that does not say of what route it is was made by an earlier version, or by train.
+  const auto made = training.is_object() && training.contains("route") ? training["route"] : json();
+  const bool earlier = made.is_null() && kept == spec.name && !(training.is_object() && training.contains("method"));
+  QUIVER_CHECK(made == spec.name || earlier, usage, "router " + kept,
+               "the library has one of that name, made otherwise; choose another --name, or --replace it");
+}
+
 json prepare_from_tasks(const RouteSpec& spec, const PrepareData& data) {
   QUIVER_CHECK(data.experts.inputs.library, usage, spec.where(), "give --library DIR and no --adapter");
-  const auto* p = find_preparation(spec.name);
-  return p ? p->prepare(spec, data) : json();
+  return find_preparation(spec.name)->prepare(spec, data);
 }
 
 }  // namespace quiver::workspace

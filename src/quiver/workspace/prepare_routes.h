@@ -20,22 +20,40 @@ struct PrepareData {
   bool again = false;  ///< compute what was made with the same options too: its rows may have changed
 };
 
+/// What a preparation leaves in the library.
+enum class Leaves {
+  signatures,   ///< shared by routes; training an expert leaves its own
+  expert_data,  ///< of each expert
+  router,       ///< under a name
+};
+
 struct PrepareHelp {
   std::string route;
   std::string settings;            ///< as they are typed: `token=last|mean,base_only=true|false`
-  std::vector<std::string> reads;  ///< of name, again, seed, epochs, max_steps, batch
+  std::vector<std::string> reads;  ///< of name, replace, again, seed, epochs, max_steps, batch
+  Leaves leaves = Leaves::router;
+  bool prompts_alone = false;  ///< no answers, so that --examples will do
+
+  /// The name of what it leaves, where none is given.
+  std::string kept() const { return leaves == Leaves::signatures ? "signatures" : route; }
+  /// True where how texts are joined matters.
+  bool joins() const { return route != "text"; }
 };
 /// Every route that is prepared from task data.
-std::vector<PrepareHelp> prepare_table();
-
-/// True where the route is prepared from task data.
-bool prepared_from_tasks(const std::string& route);
+const std::vector<PrepareHelp>& prepare_table();
+/// Null where the route is not prepared from task data.
+const PrepareHelp* preparation_help(const std::string& route);
 
 /// Throws Error{usage} where `prepare --route` does not take the spec; needs no library and no tasks.
 void check_preparation(const routing::RouteSpec& spec);
 
-/// Computes what the route needs and keeps it in the library. Returns the figures for --json. Throws Error{usage} where
-/// an expert's tasks are not among those given.
+/// Throws Error{usage} where the router that it leaves would be called as a route is, or an expert of the library, or a
+/// router that `prepare` did not make of this route; the last not where it may be replaced. name: of the router, empty:
+/// the route's.
+void check_free(const routing::RouteSpec& spec, const library::Library& library, const std::string& name, bool replace);
+
+/// Computes what the route needs, which is one of prepare_table, and keeps it in the library. Returns the figures for
+/// --json. Throws Error{usage} where an expert's tasks are not among those given.
 nlohmann::json prepare_from_tasks(const routing::RouteSpec& spec, const PrepareData& data);
 
 }  // namespace quiver::workspace

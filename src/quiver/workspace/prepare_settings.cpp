@@ -2,6 +2,7 @@
 #include "quiver/workspace/prepare_settings.h"
 
 #include "quiver/routing/described.h"
+#include "quiver/routing/learned/xlora_router.h"
 
 namespace quiver::workspace {
 
@@ -64,10 +65,8 @@ namespace quiver::training {
 namespace {
 
 void describe_gates(RouterOptions& o, OptionSet& set) {
-  routing::describe_count(set, "top_k", o.mix.top_k, "experts of a token");
-  routing::describe_temperature(set, o.mix.temperature, "of the softmax; sqrt: the root of the site's inputs");
-  set.word("sqrt", 0).flag("share_of_all", o.mix.share_of_all, "weights from a softmax over all experts");
-  routing::describe_combine(set, o.mix.combine);
+  routing::describe_gate_mix(o.mix, set);
+  routing::describe_share_of_all(o.mix, set);
   routing::describe_input_norm(set, o.input_norm);
   set.number("balance", o.balance, at_least(0), "of the loss that spreads tokens over experts")
       .number("entropy", o.mutual_information, at_least(0), "of the loss that is sure of each token, even over all")
@@ -79,12 +78,10 @@ void describe_gates(RouterOptions& o, OptionSet& set) {
 }
 
 void describe_xlora(RouterOptions& o, OptionSet& set) {
-  constexpr double kDeepest = 64;
   routing::describe_count(set, "top_k", o.mix.top_k, "experts of a token and site");
   routing::describe_temperature(set, o.mix.temperature, "of the softmax");
-  set.integer("depth", o.depth, between(1, kDeepest), "linear maps")
-      .integer("width", o.width, at_least(1), "of the inner layers")
-      .flag("per_site", o.per_site, "weights of its own for each site");
+  routing::describe_shape(o.depth, o.per_site, set);
+  set.integer("width", o.width, at_least(1), "of the inner layers");
 }
 
 }  // namespace

@@ -10,9 +10,6 @@
 
 namespace quiver::workspace {
 
-struct NoSettings {};
-inline void describe(NoSettings&, OptionSet&) {}
-
 struct PhatgooseSettings {
   std::int64_t steps = 100;  ///< MTTL's
   double learning_rate = 1e-3;

@@ -44,17 +44,12 @@ struct GatesOptions {
 };
 void describe(GatesOptions& o, OptionSet& set) {
   describe_input_norm(set, o.input_norm);
-  describe_count(set, "top_k", o.mix.top_k, "experts of a token");
-  describe_temperature(set, o.mix.temperature, "of the softmax");
-  set.word("sqrt", 0).flag("share_of_all", o.mix.share_of_all, "weights from a softmax over all experts");
-  describe_combine(set, o.mix.combine);
+  describe_gate_mix(o.mix, set);
+  describe_share_of_all(o.mix, set);
 }
 template <>
 void describe_route(GatesOptions& o, OptionSet& set) {
-  describe_count(set, "top_k", o.mix.top_k, "experts of a token");
-  describe_temperature(set, o.mix.temperature, "of the softmax; sqrt: the root of the site's inputs");
-  set.word("sqrt", 0);
-  describe_combine(set, o.mix.combine);
+  describe_gate_mix(o.mix, set);
 }
 
 std::unique_ptr<Router> gates_router(const SavedRouter& saved, const RouteSpec& spec, const RouterInputs& inputs) {
@@ -94,11 +89,9 @@ struct XLoraOptions {
   int depth = 1;
 };
 void describe(XLoraOptions& o, OptionSet& set) {
-  constexpr double kDeepest = 64;
   describe(o.network, set);
-  set.integer("depth", o.depth, between(1, kDeepest), "linear maps")
-      .flag("per_site", o.network.per_site, "weights of its own for each site")
-      .flag("softmax", o.network.softmax, "over the experts")
+  describe_shape(o.depth, o.network.per_site, set);
+  set.flag("softmax", o.network.softmax, "over the experts")
       .number("scaling", o.network.scaling, any_number(), "of all weights");
 }
 template <>
@@ -185,6 +178,7 @@ RouteEntry trained(const char* name, const char* summary, void (*routed)(Options
   entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) {
     return make_by_name(NoOptions{}, spec, inputs);
   };
+  entry.router = router_of_its_name;
   return entry;
 }
 
@@ -196,7 +190,7 @@ std::unique_ptr<Router> make_named(const NoOptions&, const RouteSpec& spec, cons
 /// Whatever the kind of the router reads.
 RouteEntry learned_route() {
   RouteEntry entry{
-      "learned", "NAME,key=value,...", "a router that 'prepare' trained; its bare name does too", nullptr, nullptr,
+      kAnyRouter, "NAME,key=value,...", "a router that 'prepare' trained; its bare name does too", nullptr, nullptr,
       nullptr};
   entry.describe = [](const auto& show) { show(OptionSet()); };
   entry.check = [](const RouteSpec& spec) { check_argument(spec, "NAME"); };
@@ -204,6 +198,7 @@ RouteEntry learned_route() {
     check_argument(spec, "NAME");
     return make_saved(spec.argument, spec, inputs);
   };
+  entry.router = named_router;
   return entry;
 }
 
@@ -241,12 +236,16 @@ std::vector<RouteEntry> learned_routes() {
   return {
       route("moa", "", "once per prompt, by a classifier of domains before each layer", MoaOptions{},
             make_by_name<MoaOptions>)
-          .with_version(2),
-      route("pemt", "NAME", "a target task over source experts, gated by the prompt", NoOptions{}, make_named),
+          .with_version(kMoaVersion)
+          .with_router(router_of_its_name),
+      route("pemt", "NAME", "a target task over source experts, gated by the prompt", NoOptions{}, make_named)
+          .with_router(named_router),
       route("attempt", "NAME", "a prompt that each text's words mix from those of source tasks", NoOptions{},
-            make_named),
+            make_named)
+          .with_router(named_router),
       route("fusion", "NAME", "at each site, experts by a trained attention of the token's state", NoOptions{},
-            make_named),
+            make_named)
+          .with_router(named_router),
       trained("gates", "per token and site, by trained gates", describe_route<GatesOptions>),
       trained("molora", "gates of two experts a token", describe_route<GatesOptions>),
       trained("rkhs", "gates that meet the token's state in a space of their own", describe_route<GatesOptions>),

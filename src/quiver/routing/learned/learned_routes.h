@@ -8,6 +8,9 @@
 
 namespace quiver::routing {
 
+/// The route to a router of any kind, by its name.
+inline constexpr const char* kAnyRouter = "learned";
+
 /// Throws Error{mismatch} where the bank's experts are not those that it was trained over, or have changed since.
 void check_experts(const SavedRouter& saved, const RouterInputs& inputs);
 

@@ -128,6 +128,7 @@ RouteEntry poly_route() {
     show(set);
   };
   entry.check = [](const RouteSpec& spec) { options_of(spec); };
+  entry.router = [](const RouteSpec& spec) { return options_of(spec).name; };
   entry.make = [](const RouteSpec& spec, const RouterInputs& inputs) {
     const auto options = options_of(spec);
     QUIVER_CHECK(inputs.library, usage, spec.where(), "it needs skills kept in a library; give --library DIR");

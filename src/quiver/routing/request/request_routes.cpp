@@ -53,7 +53,8 @@ std::vector<RouteEntry> request_routes() {
       route("lorauter", "", "the three nearest of them, weighted", ScoreOptions{{.top_k = 3, .temperature = 0.05}},
             make_by_cosine),
       route("text", "", "once per prompt, by its words (TF-IDF)", ScoreOptions{{.top_k = 1, .temperature = 0.1}},
-            make_text),
+            make_text)
+          .with_router(router_of_its_name),
   };
 }
 

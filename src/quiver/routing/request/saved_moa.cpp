@@ -21,7 +21,7 @@ std::int64_t place_of(const std::string& text) {
 DerivedKind moa_states_kind(const MoaShape& shape) {
   return {fmt::format("moa-{}-{}{}", static_cast<int>(shape.places), static_cast<int>(shape.pooling),
                       shape.forced ? "-forced" : ""),
-          2};
+          kMoaVersion};
 }
 
 std::optional<PlaceStates> read_moa_features(const ExpertFiles& files, std::size_t expert,

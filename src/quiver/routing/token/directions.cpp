@@ -161,7 +161,7 @@ SiteTable library_prototypes(const RouterInputs& inputs) {
     fill_site(bank, s, missing, {}, 1, table.site(static_cast<std::int64_t>(s)));
   }
   inputs.progress->finish();
-  for (const auto e : missing) write_expert_row(files, bank, table, e);
+  for (const auto e : missing) write_expert_row(files, bank, table, static_cast<std::int64_t>(e), e);
   return table;
 }
 

@@ -5,12 +5,12 @@
 
 namespace quiver::routing {
 
-void write_expert_row(const ExpertFiles& files, const adapter::Bank& bank, const SiteTable& table, std::size_t expert,
-                      const std::string& made_with) {
+void write_expert_row(const ExpertFiles& files, const adapter::Bank& bank, const SiteTable& table, std::int64_t row,
+                      std::size_t expert, const std::string& made_with) {
   const auto& sites = bank.model_sites();
   std::map<std::string, at::Tensor> tensors;
   for (std::size_t s = 0; s < sites.size(); ++s)
-    tensors[sites[s].name] = table.site(static_cast<std::int64_t>(s))[static_cast<std::int64_t>(expert)].detach();
+    tensors[sites[s].name] = table.site(static_cast<std::int64_t>(s))[row].detach();
   files.write(expert, tensors, made_with);
 }
 

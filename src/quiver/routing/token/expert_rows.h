@@ -12,9 +12,9 @@ namespace quiver::routing {
 /// Rows that only `prepare` computes: mean inputs, gates of PhatGoose.
 inline const DerivedKind kAverageActivations{"average-activation"}, kPhatgooseGates{"phatgoose"};
 
-/// Row e of `table` as the file of expert e.
-void write_expert_row(const ExpertFiles& files, const adapter::Bank& bank, const SiteTable& table, std::size_t expert,
-                      const std::string& made_with = "");
+/// A row of `table` as the file of an expert.
+void write_expert_row(const ExpertFiles& files, const adapter::Bank& bank, const SiteTable& table, std::int64_t row,
+                      std::size_t expert, const std::string& made_with = "");
 
 /// Fills rows of `table`, one for each expert, with those that are kept, whatever options they were made with. Returns
 /// the experts that have none. Throws Error{mismatch} where a file is of another base model.

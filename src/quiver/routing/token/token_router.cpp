@@ -25,6 +25,7 @@ namespace {
 
 const std::vector<std::pair<std::string, Norm>> kNorms{
     {"none", Norm::none}, {"unit", Norm::unit}, {"layer", Norm::layer}};
+constexpr const char* kOfTheSoftmax = "of the softmax; sqrt: the root of the site's inputs";
 
 }  // namespace
 
@@ -43,9 +44,20 @@ void describe(TokenMixOptions& o, OptionSet& set) {
   describe_count(set, "top_k", o.top_k, "experts of a token");
   set.number("top_p", o.top_p, {.low = 0.0, .high = 1.0, .above_low = true},
              "below 1: of these the fewest whose weights reach it together");
-  describe_temperature(set, o.temperature, "of the softmax; sqrt: the root of the site's inputs");
+  describe_temperature(set, o.temperature, kOfTheSoftmax);
   set.word("sqrt", 0);
+  describe_share_of_all(o, set);
+  describe_combine(set, o.combine);
+}
+
+void describe_share_of_all(TokenMixOptions& o, OptionSet& set) {
   set.flag("share_of_all", o.share_of_all, "weights from a softmax over all experts, not over those kept");
+}
+
+void describe_gate_mix(TokenMixOptions& o, OptionSet& set) {
+  describe_count(set, "top_k", o.top_k, "experts of a token");
+  describe_temperature(set, o.temperature, kOfTheSoftmax);
+  set.word("sqrt", 0);
   describe_combine(set, o.combine);
 }
 

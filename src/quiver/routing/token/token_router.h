@@ -78,6 +78,10 @@ struct TokenMixOptions {
 };
 
 void describe(TokenMixOptions& options, OptionSet& set);
+/// top_k, temperature, combine: what a route may say of trained gates.
+void describe_gate_mix(TokenMixOptions& options, OptionSet& set);
+/// share_of_all: by which gates are trained too.
+void describe_share_of_all(TokenMixOptions& options, OptionSet& set);
 
 /// Mixes all that an expert has at a site. An expert that has nothing there is never chosen, and where none has, the
 /// base model's output stands.
