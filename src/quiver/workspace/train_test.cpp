@@ -226,6 +226,22 @@ TEST_F(TrainJobs, OneThatFailsDoesNotLoseTheOthers) {
   EXPECT_TRUE(fs::exists(folder_ / "library/runs/blue/checkpoint/state.json"));
 }
 
+TEST_F(TrainJobs, ARunWithALowerRateFollowsOneThatCameToNoNumbers) {
+  for (const std::string together : {"false", "true"}) {
+    const auto options = [&](const std::string& rate) {
+      return std::vector<std::pair<std::string, std::string>>{
+          {"rank", "2"},          {"max_steps", "6"},      {"checkpoint_seconds", "0"},
+          {"together", together}, {"learning_rate", rate}, {"warmup", "0"}};
+    };
+    said_.lines.clear();
+    EXPECT_NE(refusal(options("1e30")).find("2 of 2 failed, as said above"), std::string::npos) << together;
+    ASSERT_EQ(said_.lines.size(), 2u);
+    EXPECT_NE(said_.lines[0].find("lower --learning-rate"), std::string::npos) << said_.lines[0];
+    EXPECT_EQ(refusal(options("1e-3")), "") << together;
+    fs::remove_all(folder_ / "library");
+  }
+}
+
 TEST_F(TrainJobs, AStartThatIsKeptIsSaid) {
   write_task("red.jsonl", "red", "validation");
   const auto learned = train({{"learning_rate", "50"}, {"validate_every", "1"}, {"name", "e"}, {"rank", "2"}});
