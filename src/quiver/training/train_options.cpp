@@ -11,21 +11,6 @@
 #include "quiver/base/strings.h"
 
 namespace quiver::training {
-namespace {
-
-const char* name_of(Schedule schedule) {
-  switch (schedule) {
-    case Schedule::constant:
-      return "constant";
-    case Schedule::linear:
-      return "linear";
-    case Schedule::cosine:
-      return "cosine";
-  }
-  return "";
-}
-
-}  // namespace
 
 void describe_rate(TrainOptions& o, OptionSet& set, const std::string& help) {
   set.number("learning_rate", o.learning_rate, above(0), help)
@@ -75,31 +60,25 @@ nlohmann::json to_json(const data::JoinOptions& j) {
   return out;
 }
 
-nlohmann::json to_json(const TrainOptions& o) {
-  nlohmann::json out{{"rank", o.lora.rank},
-                     {"alpha", o.lora.alpha},
-                     {"rank_stabilised", o.lora.rank_stabilised},
-                     {"dropout", o.lora.dropout},
-                     {"targets", o.lora.targets},
-                     {"init", adapter::init_name(o.lora.init)},
-                     {"join", to_json(o.join)},
-                     {"epochs", o.epochs},
-                     {"max_steps", o.max_steps},
-                     {"batch_rows", o.batch_rows},
-                     {"length_window", o.length_window},
-                     {"shuffle", o.shuffle},
-                     {"learning_rate", o.learning_rate},
-                     {"warmup", o.warmup},
-                     {"schedule", name_of(o.schedule)},
-                     {"betas", {o.beta1, o.beta2}},
-                     {"epsilon", o.epsilon},
-                     {"weight_decay", o.weight_decay},
-                     {"clip", o.clip},
-                     {"seed", o.seed},
-                     {"validate_every", o.validate_every},
-                     {"patience", o.patience}};
+nlohmann::json to_json(const TrainOptions& options) {
+  auto o = options;
+  OptionSet set;
+  describe(o, set);
+  describe(o.lora, set);
+  auto out = set.to_json();
+  for (const auto* name : {"recompute", "micro_tokens", "checkpoint_seconds"})
+    out.erase(name);  // time and memory alone
+  // What files have under names of their own, and what is not described.
+  for (const auto* name : {"batch", "no_shuffle", "rslora"}) out.erase(name);
+  out.update({{"batch_rows", o.batch_rows},
+              {"shuffle", o.shuffle},
+              {"rank_stabilised", o.lora.rank_stabilised},
+              {"length_window", o.length_window},
+              {"betas", {o.beta1, o.beta2}},
+              {"epsilon", o.epsilon},
+              {"join", to_json(o.join)}});
   // Absent otherwise: they must not change the keys of runs without them.
-  if (o.lora.share_a) out["share_a"] = true;
+  if (!o.lora.share_a) out.erase("share_a");
   if (!o.kind.plain_lora()) out["kind"] = adapter::to_json(o.kind);
   return out;
 }

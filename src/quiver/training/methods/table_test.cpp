@@ -90,6 +90,42 @@ TEST(MethodTable, EachOptionOfAnExpertOfAnyKindIsStored) {
   }
 }
 
+// Keys of runs are made of it: where it changes, no run is known again.
+TEST(MethodTable, WhatIsStoredOfTrainingKeepsItsShape) {
+  TrainOptions options;
+  const nlohmann::json expected{{"rank", 16},
+                                {"alpha", 16.0},
+                                {"rank_stabilised", false},
+                                {"dropout", 0.0},
+                                {"targets", nlohmann::json::array()},
+                                {"init", "peft"},
+                                {"join", to_json(options.join)},
+                                {"epochs", 2},
+                                {"max_steps", 0},
+                                {"batch_rows", 16},
+                                {"length_window", 4},
+                                {"shuffle", true},
+                                {"learning_rate", 2e-3},
+                                {"warmup", 0.06},
+                                {"schedule", "linear"},
+                                {"betas", {0.9, 0.999}},
+                                {"epsilon", 1e-8},
+                                {"weight_decay", 0.0},
+                                {"clip", 1.0},
+                                {"seed", 0},
+                                {"validate_every", 0},
+                                {"patience", 0}};
+  auto stored = to_json(options);
+  stored["rank"] = 16;
+  stored["alpha"] = 16.0;
+  EXPECT_EQ(stored.dump(), expected.dump());
+  options.lora.share_a = true;
+  options.lora.targets = {"q_proj", "v_proj"};
+  stored = to_json(options);
+  EXPECT_EQ(stored.at("share_a"), true);
+  EXPECT_EQ(stored.at("targets"), (std::vector<std::string>{"q_proj", "v_proj"}));
+}
+
 TEST(MethodTable, EveryOptionHasAReader) {
   MethodOptions options;
   OptionSet set;
