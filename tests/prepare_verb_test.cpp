@@ -178,6 +178,17 @@ TEST_F(PrepareVerb, RoutersThatItDidNotMakeStay) {
   EXPECT_EQ(json::parse(read_file(router))["training"]["route"], "gates");
 }
 
+TEST_F(PrepareVerb, ATrainedRouterIsNotCalledAsAnotherRouteIs) {
+  const auto command = std::string(QUIVER_BINARY) +
+                       " train --method poly --skills 2 --rank 2 --max-steps 1 --name gates" + " --threads 1 --model " +
+                       (folder_ / "model").string() + " --library " + (folder_ / "library").string() + " --task " +
+                       (folder_ / "tasks").string() + " 2>" + (folder_ / "errors.txt").string() + " >/dev/null";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 2);
+  const auto said = read_file(folder_ / "errors.txt");
+  EXPECT_NE(said.find("that is a route already"), std::string::npos) << said;
+  EXPECT_FALSE(fs::exists(folder_ / "library/routers/gates"));
+}
+
 TEST_F(PrepareVerb, WhatARouteDoesNotReadIsRefused) {
   refused("--route arrow", "--task");
   refused("--route text --no-eos", "--no-eos");

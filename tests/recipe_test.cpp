@@ -559,10 +559,11 @@ TEST_F(RecipeRun, RecipesAreReadWithCare) {
   expect(adapt("regimes = [\"private\"]\noptions = { steps = -4 }\n"), "", 2, "steps");
   expect(adapt("regimes = [\"private\"]\noptions = { start = \"shared\" }\n"), "", 2, "--start");
   expect(adapt("regimes = [\"privat\"]\n"), "", 2, "did you mean 'private'?");
+  expect(adapt("regimes = [\"poly-z\"]\n"), "", 2, "nothing in the recipe trains skills of that name");
   const auto route = [](const std::string& text, const std::string& more = "") {
     return small_recipe("[[route]]\nname = \"x\"\nroute = \"" + text + "\"\nfor = [\"private\"]\n" + more);
   };
-  const std::string named = "prepare = true\nprepare_route = \"gates\"\nprepare_arguments = [\"--name\", \"mine\"]\n";
+  const std::string named = "prepare = true\nprepare_route = \"gates\"\nprepare_arguments = [\"--name=mine\"]\n";
   expect(route("learned:mine,topk=2", named), "", 2, "did you mean 'top_k'");
   expect(route("gates", named), "", 2, "nothing in the recipe leaves a router 'gates'");
   expect(route("learned:mini", named), "", 2, "did you mean 'mine'");

@@ -54,9 +54,7 @@ std::string label_of(const BuiltLibrary& library) {
 
 /// The values of an option among a construction's settings and arguments; empty where it is not given.
 std::string given(const Settings& settings, const Arguments& arguments, const std::string& key) {
-  const auto option = command_line_name(key);
-  const auto found = std::find(arguments.begin(), arguments.end(), option);
-  if (found != arguments.end() && found + 1 != arguments.end()) return *(found + 1);
+  if (const auto said = value_of(arguments, command_line_name(key))) return *said;
   const auto set = settings.find(key);
   return set != settings.end() ? set->second.value : "";
 }

@@ -7,6 +7,7 @@
 #include "quiver/base/strings.h"
 #include "quiver/recipes/plan.h"
 #include "quiver/routing/router_table.h"
+#include "quiver/training/adaptation/adaptation.h"
 #include "quiver/workspace/prepare_routes.h"
 
 namespace quiver::recipes {
@@ -82,9 +83,8 @@ std::string kept_by(const Route& row) {
   const auto spec = routing::parse_route(row.prepare_route);
   const auto* help = workspace::preparation_help(spec.name);
   if (!help) return spec.name;
-  const auto& words = row.prepare_arguments;
-  const auto named = std::find(words.begin(), words.end(), "--name");
-  return has(help->reads, "name") && named != words.end() && named + 1 != words.end() ? *(named + 1) : help->kept();
+  const auto named = has(help->reads, "name") ? value_of(row.prepare_arguments, "--name") : std::nullopt;
+  return named.value_or(help->kept());
 }
 
 std::vector<const Route*> preparations_of(const Recipe& recipe, const Route& route, const std::string& library) {
@@ -115,6 +115,23 @@ void check_routers(const Recipe& recipe, const Route& route) {
     if (of_task) replace_all(text, "{expert}", expert_name(c, tasks[0]));
     check_in(recipe, route, text, library);
   }
+}
+
+void check_skills(const Recipe& recipe, const Adaptation& adaptation) {
+  const bool read = std::any_of(adaptation.regimes.begin(), adaptation.regimes.end(),
+                                [](const auto& regime) { return has(training::options_of_regime(regime), "skills"); });
+  if (!read) return;
+  const auto set = adaptation.options.find("skills");
+  const auto wanted = set != adaptation.options.end() ? set->second.value : training::AdaptOptions().skills;
+  const auto skills = value_of(adaptation.arguments, "--skills").value_or(wanted);
+  const auto routers = routers_in(recipe, adaptation.library);
+  std::vector<std::string> names;
+  for (const auto& [name, of] : routers) {
+    if (of == "poly") names.push_back(name);
+  }
+  QUIVER_CHECK(has(names, skills), usage, "--skills " + skills,
+               "nothing in the recipe trains skills of that name in library '{}'{}", adaptation.library,
+               suggestion(skills, names));
 }
 
 }  // namespace quiver::recipes

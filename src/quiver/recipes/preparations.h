@@ -18,4 +18,7 @@ std::vector<const Route*> preparations_of(const Recipe& recipe, const Route& rou
 /// leaves there, and on options that the router does not read.
 void check_routers(const Recipe& recipe, const Route& route);
 
+/// The same where a regime goes on from skills that the library lacks.
+void check_skills(const Recipe& recipe, const Adaptation& adaptation);
+
 }  // namespace quiver::recipes

@@ -256,6 +256,11 @@ Adaptation read_adaptation(TableReader table, const Recipe& recipe) {
     table.refuse(a.options.empty() ? "regimes" : "options", error.what());
   }
   a.arguments = table.texts("arguments");
+  try {
+    check_skills(recipe, a);
+  } catch (const Error& error) {
+    table.refuse(a.options.contains("skills") ? "options" : "regimes", error.what());
+  }
   table.finish();
   return a;
 }
@@ -314,6 +319,14 @@ Arguments arguments_of(const Settings& settings) {
     if (!setting.flag) out.push_back(setting.value);
   }
   return out;
+}
+
+std::optional<std::string> value_of(const Arguments& words, const std::string& option) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == option && i + 1 < words.size()) return words[i + 1];
+    if (words[i].starts_with(option + "=")) return words[i].substr(option.size() + 1);
+  }
+  return std::nullopt;
 }
 
 Settings merged(Settings settings, const Settings& over) {

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,8 @@ Recipe read_recipe(const fs::path& file, const std::vector<std::string>& changes
 std::string short_name(const std::string& task);
 /// `--rank 4 --clip 1`, in the order of the names; nothing of a flag that is off.
 Arguments arguments_of(const Settings& settings);
+/// What follows an option, `--name X` or `--name=X`; nullopt where it is not among the words.
+std::optional<std::string> value_of(const Arguments& words, const std::string& option);
 /// `over` wins.
 Settings merged(Settings settings, const Settings& over);
 

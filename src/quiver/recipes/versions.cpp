@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/recipes/versions.h"
 
-#include <algorithm>
-
 #include "quiver/routing/router_table.h"
 
 namespace quiver::recipes {
@@ -31,15 +29,17 @@ nlohmann::json versions_of(const Arguments& command) {
   const auto& verb = command.at(0);
   nlohmann::json out{{verb, version_of(verb)}};
   const auto add = [&](const std::string& what) { out[what] = version_of(what); };
-  const bool chosen = std::find(command.begin(), command.end(), "--method") != command.end();
+  const auto add_route = [&](const std::string& name) { out["route " + name] = routing::route_version(name); };
+  const auto method = value_of(command, "--method");
   const auto usual = kUsualMethods.find(verb);
-  if (!chosen && usual != kUsualMethods.end()) add(usual->second);
+  if (method) add(verb + " " + *method);
+  if (method && routing::is_route(*method)) add_route(*method);  // what it trains is applied as that route
+  if (!method && usual != kUsualMethods.end()) add(usual->second);
   for (std::size_t i = 1; i + 1 < command.size(); ++i) {
     const auto& option = command[i];
     if (option == "--route") {
-      const auto name = routing::parse_route(command[i + 1]).name;
-      out["route " + name] = routing::route_version(name);
-    } else if (option == "--method" || option == "--regime") {
+      add_route(routing::parse_route(command[i + 1]).name);
+    } else if (option == "--regime") {
       add(verb + " " + command[i + 1]);
     }
   }
