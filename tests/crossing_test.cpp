@@ -242,12 +242,12 @@ TEST_P(Crossing, Routes) {
     const auto route = spelt(entry.name);
     if (!route) continue;
     cross(*route, taken_by(entry.name), alone_, [&] {
-      if (workspace::prepared_from_tasks(entry.name)) prepare(prepared_as(entry.name));
+      if (workspace::preparation_help(entry.name)) prepare(prepared_as(entry.name));
       return routed(*route);
     });
   }
   for (const auto* route : {"gates", "molora", "rkhs", "product-keys", "weights", "soup", "xlora"}) {
-    ASSERT_TRUE(workspace::prepared_from_tasks(route)) << route;
+    ASSERT_NE(workspace::preparation_help(route), nullptr) << route;
     cross(std::string("prepare ") + route, adapter::kAtSites, alone_, [&] {
       prepare(prepared_as(route));
       return routed(route);
@@ -476,7 +476,7 @@ TEST_P(Crossing, BehindAnEncoder) {
   EXPECT_GT(distance(alone, hidden({})), 1e-2) << "or nothing could be told";
   for (const auto& entry : routing::route_table()) {
     const auto route = spelt(entry.name);
-    if (!route || workspace::prepared_from_tasks(entry.name)) continue;
+    if (!route || workspace::preparation_help(entry.name)) continue;
     cross("t5 " + *route, taken_by(entry.name), alone,
           [&] { return states(*routing::make_router(routing::parse_route(*route), inputs)); });
   }

@@ -17,75 +17,17 @@
 #include "quiver/base/files.h"
 #include "quiver/base/strings.h"
 #include "quiver/model/test_small_model.h"
+#include "quiver/recipes/test_recipes.h"
 
 namespace quiver {
 namespace {
 
 using nlohmann::json;
 
-const char* const kRecipe = R"(
-title = "A small grid"
-threads = 1
-dtype = "float32"
-[data]
-train = ["a/one", "b/two"]
-left_out = ["b/three"]
-rows_per_task = 2
-test_rows = 6
-[train]
-rank = 2
-epochs = 1
-batch = 4
-[[construction]]
-name = "private"
-[[construction]]
-name = "mbc"
-clusters = 1
-[[construction]]
-name = "shared"
-[[route]]
-name = "base"
-[[route]]
-name = "uniform"
-for = ["private"]
-[[route]]
-name = "oracle"
-for = ["private"]
-tasks = "trained"
-[[route]]
-name = "arrow"
-for = ["mbc"]
-[[route]]
-name = "shared"
-route = "expert:shared"
-for = ["shared"]
-)";
-/// The head of the recipe, and one route over the private experts: its cells are the grid's own.
-std::string small_recipe(const std::string& more = "") {
-  const std::string all = kRecipe;
-  return all.substr(0, all.find("[[construction]]")) +
-         "[[construction]]\nname = \"private\"\n[[route]]\nname = \"uniform\"\nfor = [\"private\"]\n" + more;
-}
-
 /// Of the recipe: 2 private experts, 1 clustering, 1 expert of a cluster, 1 shared; 4 routes on 3 tasks and 1 on 2.
 constexpr std::size_t kTrainings = 4, kEvaluations = 14, kCells = kTrainings + 1 + kEvaluations;
 /// The routes are one command each.
 constexpr std::size_t kCommands = kTrainings + 1 + 5;
-
-struct Outcome {
-  int status = 0;
-  std::string output, errors;
-};
-
-Outcome run_command(const std::string& command, const fs::path& folder) {
-  const auto status =
-      std::system((command + " >" + (folder / "out.txt").string() + " 2>" + (folder / "err.txt").string()).c_str());
-  return {WEXITSTATUS(status), read_file(folder / "out.txt"), read_file(folder / "err.txt")};
-}
-
-std::vector<std::string> lines_of(const fs::path& file) {
-  return fs::exists(file) ? split(trim(read_file(file)), '\n') : std::vector<std::string>{};
-}
 
 /// Cells by key, with the time they were written.
 std::map<std::string, fs::file_time_type> cells_in(const fs::path& output) {
@@ -147,11 +89,6 @@ class RecipeRun : public testing::Test {
 
 fs::path RecipeRun::shared_;
 Outcome RecipeRun::first_;
-
-std::size_t count(const std::vector<std::string>& lines, const std::string& part) {
-  return static_cast<std::size_t>(
-      std::count_if(lines.begin(), lines.end(), [&](const auto& line) { return line.find(part) != line.npos; }));
-}
 
 TEST_F(RecipeRun, AGridEndsInATableAndASecondRunRunsNothing) {
   EXPECT_EQ(cells_in(folder_ / "grid").size(), kCells);
@@ -288,35 +225,6 @@ TEST_F(RecipeRun, AFailingCellIsNamedAndTheOthersRun) {
   EXPECT_EQ(count(new_commands(), "--route expert:thre"), 3u);
 }
 
-TEST_F(RecipeRun, RoutesThatAreNoneAreRefusedBeforeAnythingRuns) {
-  const auto route = [](const std::string& name, const std::string& more) {
-    return "[[route]]\nname = \"" + name + "\"\nfor = [\"private\"]\n" + more;
-  };
-  const std::vector<std::pair<std::string, std::string>> cases{
-      {route("arow", ""), "did you mean 'arrow'"},
-      {route("mine", "route = \"spectr:topk=2\"\n"), "did you mean 'top_k'"},
-      {route("mine", "route = \"auto:temperature=0\"\n"), "temperature"},
-      {route("mine", "route = \"merge:tees\"\n"), "did you mean 'ties'"},
-      {route("phatgoose", "prepare = true\nroute = \"phatgoose:top_k=0\"\n"), "top_k"},
-      {route("uniform", ""), "there are two 'uniform'"},
-  };
-  for (const auto& [more, words] : cases) {
-    write_file_atomically(folder_ / "small.toml", small_recipe(more));
-    for (const auto* dry : {"", "--dry-run"}) {
-      const auto outcome = run_in(folder_, folder_ / "none", dry);
-      EXPECT_NE(outcome.status, 0) << more;
-      EXPECT_NE(outcome.errors.find(words), std::string::npos) << outcome.errors;
-      EXPECT_NE(outcome.errors.find("small.toml"), std::string::npos) << outcome.errors;
-      EXPECT_FALSE(fs::exists(folder_ / "none/libraries")) << more;
-    }
-  }
-  // The same name over another library, or over the other tasks, is another row.
-  write_file_atomically(folder_ / "small.toml",
-                        small_recipe("[[route]]\nname = \"base\"\ntasks = \"trained\"\n[[route]]\nname = \"base\"\n"
-                                     "tasks = \"left_out\"\n"));
-  EXPECT_EQ(run_in(folder_, folder_ / "none", "--dry-run").status, 0);
-}
-
 TEST_F(RecipeRun, ScoresRestOnThePreparationOfTheirRouter) {
   const auto row = [](const std::string& name, const std::string& route, const std::string& more) {
     return "[[route]]\nname = \"" + name + "\"\nroute = \"" + route +
@@ -357,17 +265,6 @@ TEST_F(RecipeRun, ScoresRestOnThePreparationOfTheirRouter) {
   EXPECT_NE(both[0].find("--max-steps 7"), std::string::npos) << both[0];
   EXPECT_NE(both[2].find("--max-steps 1"), std::string::npos) << both[2];
   EXPECT_EQ(count({both[1], both[3], both[4]}, "evaluate"), 3u);
-}
-
-TEST_F(RecipeRun, AConstructionTurnsAFlagOff) {
-  auto recipe = small_recipe("[[construction]]\nname = \"shared\"\ntrain = { rslora = false }\n");
-  replace_all(recipe, "[train]\n", "[train]\nrslora = true\n");
-  write_file_atomically(folder_ / "small.toml", recipe);
-  const auto outcome = run_in(folder_, folder_ / "none", "--dry-run");
-  EXPECT_EQ(outcome.status, 0) << outcome.errors;
-  const auto commands = split(trim(outcome.output), '\n');
-  EXPECT_EQ(count(commands, "--rslora"), 2u);  // the private experts
-  EXPECT_EQ(count(commands, "quiver train"), 3u);
 }
 
 TEST_F(RecipeRun, ResultsOfAMethodsEarlierVersionAreNotItsOwn) {
@@ -538,87 +435,6 @@ for = ["full"]
   // What a target started from is part of what it is.
   EXPECT_EQ(run("--set train.epochs=2").status, 0);
   EXPECT_EQ(count(new_commands(), "--name target.three"), 2u);
-}
-
-TEST_F(RecipeRun, RecipesAreReadWithCare) {
-  const std::string data = "[data]\ntrain = [\"a/one\"]\n";
-  const auto expect = [&](const std::string& text, const std::string& more, int status, const std::string& part) {
-    write_file_atomically(folder_ / "small.toml", text);
-    const auto outcome = run("--dry-run " + more);
-    EXPECT_EQ(outcome.status, status) << text << more;
-    EXPECT_NE(outcome.errors.find(part), std::string::npos) << outcome.errors;
-    EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
-  };
-  expect("[data\n", "", 1, "small.toml:1] expected TOML");
-  expect(kRecipe, "--set train.epoch=2", 2, "unknown key 'epoch'; did you mean 'epochs'?");
-  expect(kRecipe, "--set train.rank=-3", 2, "--set train.rank=-3:1: rank] '-3', expected a whole number");
-  expect(kRecipe, "--set evaluate.max_new_tokens=-5", 2, "max_new_tokens");
-  expect(kRecipe, "--set train.rank=true", 2, "'rank' expected a whole number");
-  expect(kRecipe, "--set dtype=float", 2, "dtype");
-  const auto adapt = [](const std::string& more) { return small_recipe("[[adapt]]\nfrom = \"private\"\n" + more); };
-  expect(adapt("regimes = [\"private\"]\noptions = { steps = -4 }\n"), "", 2, "steps");
-  expect(adapt("regimes = [\"private\"]\noptions = { start = \"shared\" }\n"), "", 2, "--start");
-  expect(adapt("regimes = [\"privat\"]\n"), "", 2, "did you mean 'private'?");
-  expect(adapt("regimes = [\"poly-z\"]\n"), "", 2, "nothing in the recipe trains skills of that name");
-  const auto route = [](const std::string& text, const std::string& more = "") {
-    return small_recipe("[[route]]\nname = \"x\"\nroute = \"" + text + "\"\nfor = [\"private\"]\n" + more);
-  };
-  const std::string named = "prepare = true\nprepare_route = \"gates\"\nprepare_arguments = [\"--name=mine\"]\n";
-  expect(route("learned:mine,topk=2", named), "", 2, "did you mean 'top_k'");
-  expect(route("gates", named), "", 2, "nothing in the recipe leaves a router 'gates'");
-  expect(route("learned:mini", named), "", 2, "did you mean 'mine'");
-  expect(route("poly:skills"), "", 2, "nothing in the recipe leaves a router 'skills'");
-  expect(route("phatgoose"), "", 2, "nothing in the recipe prepares it");
-  expect(route("uniform", "prepare_route = \"gates\"\n"), "", 2, "goes with prepare = true");
-  expect(small_recipe("[[construction]]\nname = \"mbc\"\nclusters = 1\n[[route]]\nname = \"x\"\n"
-                      "route = \"expert:{expert}\"\nfor = [\"mbc\"]\n"),
-         "", 2, "has no expert for each task");
-  expect(kRecipe, "--set data.rows=many", 2, "'rows' expected a whole number");
-  expect(std::string(kRecipe) + "[[route]]\nname = \"x\"\nfor = [\"share\"]\n", "", 2,
-         "names no [[construction]]: 'share'; did you mean 'shared'?");
-  expect(data + "[[construction]]\nname = \"privat\"\n", "", 2,
-         "small.toml:4] 'name' is no kind of library: 'privat'; did "
-         "you mean 'private'?");
-  expect(data + "[[construction]]\nname = \"private\"\nover = \"none\"\n", "", 2, "no library built before: 'none'");
-  expect(data + "[[construction]]\nname = \"full\"\n[[route]]\nname = \"uniform\"\nfor = [\"full\"]\n", "", 2,
-         "'route' of whole models: expected base, got 'uniform'");
-  expect(data + "[[route]]\nname = \"base\"\n", "--set 'data.left_out=[\"a/ones\"]'", 1, "a/ones.jsonl");
-}
-
-/// The texts of a recipe that name tasks.
-std::vector<std::string> tasks_named(const std::string& recipe) {
-  std::vector<std::string> out;
-  bool inside = false;
-  std::string word;
-  for (const char c : recipe) {
-    if (c != '"') {
-      word += c;
-      continue;
-    }
-    const bool task = inside && word.find('/') != word.npos;
-    if (task) out.push_back(word);
-    inside = !inside;
-    word.clear();
-  }
-  return out;
-}
-
-TEST_F(RecipeRun, TheRecipesOfTheProjectAreSound) {
-  std::size_t seen = 0;
-  for (const auto& entry : fs::directory_iterator(fs::path(QUIVER_SOURCE_DIR) / "recipes")) {
-    if (entry.path().extension() != ".toml") continue;
-    const auto tasks = tasks_named(read_file(entry.path()));
-    EXPECT_GE(tasks.size(), 8u) << entry.path();
-    for (const auto& task : tasks) model::write_small_task(folder_ / "data" / (task + ".jsonl"), "word");
-    const auto outcome =
-        run_command(std::string(QUIVER_BINARY) + " run " + entry.path().string() + " --dry-run --data " +
-                        (folder_ / "data").string() + " --output " + (folder_ / "none").string(),
-                    folder_);
-    EXPECT_EQ(outcome.status, 0) << entry.path() << ": " << outcome.errors;
-    EXPECT_GT(lines_of(folder_ / "out.txt").size(), 10u) << entry.path();
-    ++seen;
-  }
-  EXPECT_GE(seen, 3u);
 }
 
 }  // namespace
