@@ -213,7 +213,7 @@ TEST_F(CommandLine, AdaptersThatQuiverCannotHonourAreRefusedByName) {
                                    tensors["base_model.model.model.layers.0.self_attn.q_proj.base_layer.bias"] =
                                        at::ones({32});
                                  }),
-                 "q_proj.base_layer.bias");
+                 "q_proj': a trained bias of 32 numbers, the base model's has 0");
   expect_refused(changed_adapter(key("modules_to_save", {"lm_head"})), "'modules_to_save'");
   expect_refused(changed_adapter(key("init_lora_weights", "pissa")), "'init_lora_weights'");
   expect_refused(changed_adapter(key("some_new_key", 3)), "'some_new_key'");
