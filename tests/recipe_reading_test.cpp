@@ -103,6 +103,9 @@ TEST_F(RecipeReading, RecipesAreReadWithCare) {
   expect(small_recipe("[[construction]]\nname = \"mbc\"\nclusters = 1\n[[route]]\nname = \"x\"\n"
                       "route = \"expert:{expert}\"\nfor = [\"mbc\"]\n"),
          "", 2, "has no expert for each task");
+  const std::string clustered = "[[construction]]\nname = \"mbc\"\nclusters = 1\n";
+  expect(small_recipe(clustered + "embedding = \"product\"\n"), "", 2, "expected products, mttl, prototypes, text");
+  expect(small_recipe(clustered + "linkage = \"ward\"\n"), "", 2, "'linkage' is not read by mbc");
   expect(kRecipe, "--set data.rows=many", 2, "'rows' expected a whole number");
   expect(std::string(kRecipe) + "[[route]]\nname = \"x\"\nfor = [\"share\"]\n", "", 2,
          "names no [[construction]]: 'share'; did you mean 'shared'?");

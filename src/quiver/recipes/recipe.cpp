@@ -6,6 +6,7 @@
 #include "quiver/base/error.h"
 #include "quiver/base/options.h"
 #include "quiver/base/strings.h"
+#include "quiver/clustering/mbc.h"
 #include "quiver/evaluation/evaluate.h"
 #include "quiver/recipes/preparations.h"
 #include "quiver/recipes/toml.h"
@@ -78,14 +79,19 @@ Settings read_train(TableReader& table) {
   return read_settings(table, "train", set, decided);
 }
 
-/// Keys of this table that describe no verb's struct.
-Settings read_cluster(TableReader& table) {
-  std::string embedding;
-  double sparsity = 0;
+/// How the experts are clustered, beside the method and the number.
+Settings read_cluster(TableReader& table, const std::string& method) {
+  clustering::MbcOptions options;
   OptionSet set;
-  set.text("embedding", embedding, "what experts are compared by")
-      .number("sparsity", sparsity, between(0, 1), "mttl: share of entries dropped");
-  return table.settings(set, set.names());
+  describe(options, set);
+  set.assign("method", method, "kind");
+  auto settings = table.settings(set, {"embedding", "sparsity", "linkage"});
+  const auto read = clustering::read_options(options);
+  for (const auto& [key, value] : settings) {
+    if (std::find(read.begin(), read.end(), key) == read.end())
+      table.refuse(key, "is not read by " + method + " with the embedding " + set.find("embedding")->text());
+  }
+  return settings;
 }
 
 void read_machine(TableReader& table, Recipe& recipe) {
@@ -158,7 +164,7 @@ Construction read_construction(TableReader table, const Recipe& recipe) {
     c.method = kind;
     c.clusters = table.count("clusters", 0);
     if (c.clusters < 1) table.refuse("clusters", "is missing: how many");
-    c.cluster = read_cluster(table);
+    c.cluster = read_cluster(table, kind);
   }
   table.finish();
   return c;
