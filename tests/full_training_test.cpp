@@ -148,6 +148,15 @@ TEST_F(WholeModel, AKilledRunGoesOnToTheSameWeights) {
   EXPECT_THROW(train(killed, "c", 9), Error);
 }
 
+TEST_F(WholeModel, WhatAKilledRunLeftHalfWrittenIsInNobodysWay) {
+  // An earlier process that had this one's id.
+  const auto left = folder_ / "killed/run" / (".checkpoint.writing-" + std::to_string(getpid()) + "-1-0");
+  fs::create_directories(left);
+  write_file_atomically(left / "state.safetensors", "half");
+  EXPECT_NO_THROW(training::check_model_output(training::model_output(folder_ / "killed", false, {})));
+  EXPECT_FALSE(fs::exists(left));
+}
+
 TEST_F(WholeModel, AModelHasAllThatItsTokenizerIsReadFrom) {
   for (const auto& name : text::tokenizer_files()) write_file_atomically(folder_ / "tokenizer" / name, "{}");
   const auto model = model::TrainableModel::open(golden("llama_untied"));

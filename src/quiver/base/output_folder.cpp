@@ -55,7 +55,7 @@ Found found_in(const fs::path& folder, const ResultFiles& files) {
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const auto relative = entry.path().lexically_relative(folder);
     if (entry.is_directory() && !entry.is_symlink()) {
-      if (fs::is_empty(entry.path())) out.others.push_back(relative);
+      if (fs::is_empty(entry.path()) && !is_part(files, relative)) out.others.push_back(relative);
     } else {
       (is_part(files, relative) ? out.parts : out.others).push_back(relative);
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
 #include <cstdio>
 
 #include "quiver/base/strings.h"
@@ -34,9 +35,11 @@ std::string gate_table(const nlohmann::json& gates) {
 void report(const training::Learned& learned, bool json) {
   if (json) return print_json(training::to_json(learned));
   const auto& f = learned.figures;
-  std::printf("%-32s %5lld steps  train %.3f  validation %.3f (%.3f before)  %6.0f tokens/s%s%s\n",
-              learned.name.c_str(), static_cast<long long>(f.steps), f.train_loss, f.validation_loss,
-              f.first_validation, f.tokens_per_second(),
+  const auto validation = std::isfinite(f.validation_loss)
+                              ? fmt::format("{:.3f} ({:.3f} before)", f.validation_loss, f.first_validation)
+                              : std::string("none");
+  std::printf("%-32s %5lld steps  train %.3f  validation %s  %6.0f tokens/s%s%s\n", learned.name.c_str(),
+              static_cast<long long>(f.steps), f.train_loss, validation.c_str(), f.tokens_per_second(),
               learned.what == "router" ? ("   apply with --route " + learned.route).c_str() : "",
               learned.already_there ? "  (already there)" : "");
   const auto gates = learned.more.find("gates");

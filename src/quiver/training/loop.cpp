@@ -131,6 +131,7 @@ std::int64_t Loop::step(const std::vector<std::size_t>& lanes) {
     try {
       check_loss(lane(i).name, "loss", losses[i], states_[i].figures.steps + 1);
       const double norm = apply_gradients(i);
+      check_loss(lane(i).name, "norm of the gradient", norm, states_[i].figures.steps + 1);
       if (counts[i]) {
         states_[i].loss_sum += losses[i];
         ++states_[i].loss_steps;

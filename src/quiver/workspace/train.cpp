@@ -88,13 +88,19 @@ std::vector<training::TaskRows> rows_of(const TrainJob& job, const LoadedModel& 
         add_rows(task, data::Split::validation, o.validation_limit, o.train.join, tokenizer, progress, rows.validation);
     if (const auto found = train.json(); !found.empty()) findings[task.name]["train"] = found;
     if (const auto found = validation.json(); !found.empty()) findings[task.name]["validation"] = found;
-    if (!rows.train.empty()) {
+    if (std::any_of(rows.train.begin(), rows.train.end(), [](const auto& row) { return row.weight > 0; })) {
       out.push_back(std::move(rows));
     } else if (tasks.size() > 1) {
-      progress.say("task '" + task.name + "' has no training rows: passed over");
+      progress.say(fmt::format("task '{}' has no training rows{}: passed over", task.name,
+                               rows.train.empty() ? "" : " of weight above 0"));
+    } else {
+      QUIVER_CHECK(rows.train.empty(), usage, "task " + task.name,
+                   "all {} training rows have weight 0, expected some to learn from; give them a weight above 0",
+                   rows.train.size());
     }
   }
-  QUIVER_CHECK(!out.empty(), usage, "--task", "no training rows; the task files have no split 'train'");
+  QUIVER_CHECK(!out.empty(), usage, "--task",
+               "no training rows; the task files have no rows of split 'train' and of weight above 0");
   return out;
 }
 

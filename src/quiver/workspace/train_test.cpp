@@ -113,6 +113,18 @@ TEST_F(TrainJobs, EachMethodIsTrainedAndThenAlreadyThere) {
   }
 }
 
+TEST_F(TrainJobs, ATaskWhoseRowsWeighNothingMakesNoExpert) {
+  write_task("nothing.jsonl", "nothing", "train", 0.0);
+  for (const auto& learned : train({{"rank", "2"}})) EXPECT_NE(learned.name, "nothing");
+  for (const auto* task : {"red", "green"}) fs::remove(folder_ / "tasks" / (std::string(task) + ".jsonl"));
+  EXPECT_NE(refusal({{"rank", "2"}}).find("all 4 training rows have weight 0"), std::string::npos);
+}
+
+TEST_F(TrainJobs, AGradientThatOverflowsEndsTheRun) {
+  EXPECT_NE(refusal({{"name", "e"}, {"alpha", "1e39"}}).find("norm of the gradient"), std::string::npos);
+  EXPECT_TRUE(trained_nothing());
+}
+
 TEST_F(TrainJobs, WhatIsNotReadIsRefusedFirst) {
   for (const auto& [options, word] :
        std::vector<std::pair<std::vector<std::pair<std::string, std::string>>, std::string>>{

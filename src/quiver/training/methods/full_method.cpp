@@ -23,7 +23,7 @@ class FullMethod : public Method {
     QUIVER_CHECK(fs::is_directory(inputs.model_path), unsupported, "--method full",
                  "every weight can be trained in a Hugging Face folder, and the model is the file {}",
                  inputs.model_path.string());
-    if (!saved_model(inputs.options.output, key_of(inputs, assignments.at(0)))) check_output(output_of(inputs));
+    if (!saved_model(inputs.options.output, key_of(inputs, assignments.at(0)))) check_model_output(output_of(inputs));
   }
 
   void train(const MethodInputs& inputs, std::vector<Assignment> assignments) override {

@@ -10,7 +10,12 @@ namespace quiver::training {
 using nlohmann::json;
 
 OutputFolder model_output(const fs::path& output, bool replace, std::vector<fs::path> inputs) {
-  return {output, replace, model_files(), {"run/*", "run/.*", "run/checkpoint/*"}, std::move(inputs)};
+  return {output, replace, model_files(), {"run", "run/*", "run/.*", "run/checkpoint/*"}, std::move(inputs)};
+}
+
+void check_model_output(const OutputFolder& output) {
+  if (fs::is_directory(output.path / "run")) remove_stale_temporaries(output.path / "run");
+  check_output(output);
 }
 
 void save_model(const OutputFolder& output, const model::TrainableModel& model, const fs::path& tokenizer,

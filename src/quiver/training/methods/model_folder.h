@@ -15,6 +15,9 @@ namespace quiver::training {
 /// else is refused without `replace`, the inputs' own always.
 OutputFolder model_output(const fs::path& output, bool replace, std::vector<fs::path> inputs);
 
+/// check_output, once what a killed run left half written there is gone.
+void check_model_output(const OutputFolder& output);
+
 /// Weights, configuration, and the tokenizer's files of `tokenizer`; then OUTPUT/run/result.json with the run's key.
 void save_model(const OutputFolder& output, const model::TrainableModel& model, const fs::path& tokenizer,
                 const std::string& key, const Figures& figures);

@@ -130,10 +130,10 @@ Pretrained pretrain(const PretrainOptions& o, Progress& progress) {
   const auto tokenizer = text::load_tokenizer(o.tokenizer).tokenizer;
   const auto output = model_output(o.output, o.replace, {o.tokenizer, o.shape});
   const bool a_run_is_done = fs::exists(output.path / "run" / "result.json");  // this one, perhaps
-  if (!a_run_is_done) check_output(output);
+  if (!a_run_is_done) check_model_output(output);
   const Windows windows(tokens_of(o, *tokenizer, progress), o, spans_of(o, *tokenizer));
   const auto key = key_of(o, config, windows.tokens());
-  if (a_run_is_done && !saved_model(output.path, key)) check_output(output);
+  if (a_run_is_done && !saved_model(output.path, key)) check_model_output(output);
   auto model = model::TrainableModel::create(config, o.train.seed);
   Pretrained out;
   out.parameters = model.parameters.numel();
