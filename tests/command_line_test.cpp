@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "quiver/base/files.h"
+#include "quiver/model/test_small_model.h"
 #include "quiver/tensor_io/safetensors.h"
 
 namespace quiver {
@@ -148,6 +149,19 @@ TEST_F(CommandLine, ABenchmarksFilesBecomeATaskFile) {
   expect_error(run("task --benchmark cb"), 2, "--files DIR");
   const auto listed = run("task --list --json");
   EXPECT_EQ(std::count(listed.output.begin(), listed.output.end(), '\n'), 25);
+  expect_error(run("task --list --benchmark cb"), 2, "--list does not read it");
+  expect_error(run(task + " --shots-per total"), 2, "read only with --shots");
+}
+
+TEST_F(CommandLine, PromptsNameWhatTheyLack) {
+  model::write_small_model(folder_ / "small");
+  const auto base = "generate --max-new-tokens 1 --model " + (folder_ / "small").string() + " ";
+  expect_error(run(base + "--prompt red --route oracle"), 2, "give --task-name");
+  expect_error(run(base + "--prompt red --bos --no-bos"), 2, "[--bos, --no-bos] both are given");
+  expect_error(run(base + "--prompt ''"), 2, "[--prompt] '' is empty");
+  expect_error(run("train --model " + model() + " --task x --library ''"), 2, "[--library] '' is empty");
+  expect_error(run(base + "--prompt \"$(printf '\\377')\""), 2, "byte 1 of 1 is not UTF-8");
+  expect_error(run(base + "--prompt red --task-name colours"), 2, "[--task-name] the route base does not read it");
 }
 
 TEST_F(CommandLine, InfoPrintsOneJsonObject) {

@@ -107,6 +107,18 @@ TEST_F(EvaluateVerb, CellsOfTheMatrixAreMarkedAndItsFailuresSaid) {
   EXPECT_TRUE(std::any_of(got.objects.begin(), got.objects.end(), [](const auto& o) { return !o.contains("matrix"); }));
 }
 
+TEST_F(EvaluateVerb, WhatIsAskedForTwiceOrOfNothingIsRefused) {
+  const auto refused = [&](const std::string& more, const std::string& part) {
+    const auto got = evaluate("--task " + path("first.jsonl") + " " + more);
+    EXPECT_EQ(got.status, 2) << more;
+    EXPECT_NE(got.errors.find(part), std::string::npos) << got.errors;
+  };
+  refused("--route base --route base", "[--route] 'base' is given twice");
+  refused("--route base --matrix", "give a --library or an --adapter");
+  refused("--samples " + path("out") + " --report " + path("./out"), "name two files");
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
 TEST_F(EvaluateVerb, AFileCalledAfterASplitIsThatSplit) {
   std::string rows;
   for (const auto* word : {"one", "two"}) rows += json{{"source", word}, {"target", "yes"}}.dump() + "\n";

@@ -129,6 +129,7 @@ TEST_F(LibraryVerb, ManyAdaptersAreExportedAndAddedAtOnce) {
   EXPECT_EQ(listed("--experts b,a"), (Names{"b", "a"}));
   EXPECT_EQ(run("list --exclude bb").status, 2);
   EXPECT_EQ(add(golden("adapters"), "--name x").status, 2);
+  EXPECT_EQ(add(golden("adapters"), "--alpha 4", "third").status, 2) << "nothing would read it";
 }
 
 TEST_F(LibraryVerb, ARemovedExpertIsRestored) {

@@ -56,6 +56,10 @@ TEST_F(TokenizeVerb, IdsAreThoseThatAreGiven) {
   for (const auto* list : {"[4294967361]", "[-1]", "[99999999999999999999]", "[1.5]", "[true]", "[\"a\"]"})
     expect_refused("expected a JSON list of ids from 0", tokenize(std::string("--decode --text '") + list + "'", 1));
   expect_refused("expected a JSON list of ids, came object", tokenize("--decode --text '{}'", 1));
+  expect_refused("id 99999999 is outside the tokenizer's vocabulary", tokenize("--decode --text '[1, 99999999]'", 1));
+  expect_refused("expected a file, this is a folder", tokenize("--file " + folder_.string(), 1));
+  write_file_atomically(folder_ / "latin.txt", "caf\xe9\n");
+  expect_refused("expected UTF-8", tokenize("--file " + (folder_ / "latin.txt").string(), 1));
   write_file_atomically(folder_ / "deep.txt", std::string(2000000, '[') + "\n");
   expect_refused("nested at most", tokenize("--decode --file " + (folder_ / "deep.txt").string(), 1));
   expect_refused("--special", tokenize("--decode --special --text '[1]'", 2));

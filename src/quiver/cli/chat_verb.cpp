@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 #include "quiver/base/error.h"
 #include "quiver/cli/common.h"
@@ -16,7 +17,7 @@ struct Options {
   ModelOptions model;
   RouteOptions route;
   GenerationOptions generation;
-  std::string system;
+  std::optional<std::string> system;  ///< an empty one says that there is none, whatever the template says
 };
 
 void run(const Options& o) {
@@ -26,7 +27,7 @@ void run(const Options& o) {
   const auto routed = load_routed(o.route, loaded, progress);
   const bool terminal = isatty(STDIN_FILENO) == 1;
   std::vector<text::Message> messages;
-  if (!o.system.empty()) messages.push_back({"system", o.system});
+  if (o.system) messages.push_back({"system", *o.system});
   if (terminal) std::fprintf(stderr, "An empty line or Ctrl-D ends the conversation.\n");
   for (std::string line;;) {
     if (terminal) std::fprintf(stderr, "> ");
@@ -45,7 +46,7 @@ std::function<void()> declare_chat(CLI::App& app) {
   declare(app, o->model);
   declare(app, o->route);
   o->generation.declare(app);
-  app.add_option("--system", o->system, "the system message; default: the template's own");
+  app.add_option("--system", o->system, "the system message, which may be empty; default: the template's own");
   return [o] { run(*o); };
 }
 

@@ -33,7 +33,7 @@ void declare(CLI::App& app, RouteOptions& options) {
   app.add_option("--route", options.route,
                  "how experts are applied; default: auto (arrow where experts have no signatures) for a library, the "
                  "adapter, or base");
-  app.add_option("--task-name", options.task, "the task of the text, for --route oracle");
+  app.add_option("--task-name", options.task, "the task of the text, for oracle and for routes over skills");
 }
 
 void declare(CLI::App& app, TaskOptions& options) {

@@ -33,6 +33,11 @@ void check_outputs(const Options& o) {
   QUIVER_CHECK(o.matrix || !o.shown.given("matrix_limit"), usage, "--matrix-limit", "goes with --matrix");
   for (const auto* option : {"title", "traces"})
     QUIVER_CHECK(!o.report.empty() || !o.shown.given(option), usage, command_line_name(option), "goes with --report");
+  workspace::refuse_twice(o.plan.routes, "--route");
+  QUIVER_CHECK(!o.matrix || !o.experts.library.empty() || !o.experts.adapters.empty(), usage, "--matrix",
+               "no experts to show; give a --library or an --adapter");
+  QUIVER_CHECK(o.samples.empty() || fs::path(o.samples).lexically_normal() != fs::path(o.report).lexically_normal(),
+               usage, "--samples, --report", "both are {}; name two files", o.samples);
   if (!o.samples.empty()) check_output_file(o.samples, "--samples", evaluation::are_samples);
   if (!o.report.empty()) check_output_file(o.report, "--report", evaluation::is_report);
 }

@@ -56,6 +56,16 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
   return message;
 }
 
+/// An empty value is mostly a shell's variable that is not set; it would count as if the option were not given.
+void refuse_empty(const CLI::App& app) {
+  for (const auto* option : app.get_options()) {
+    const auto& values = option->results();
+    const bool empty = std::find(values.begin(), values.end(), "") != values.end();
+    QUIVER_CHECK(!empty || option->check_lname("system"), usage, option->get_name(),
+                 "'' is empty; give a value, or leave the option out");
+  }
+}
+
 int run(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "--help";
   if (name == "--help" || name == "-h" || name == "help") {
@@ -81,6 +91,7 @@ int run(int argc, char** argv) {
       std::fprintf(stderr, "quiver: [%s] %s\n", name.c_str(), describe(app, error, argc, argv).c_str());
       return kUsage;
     }
+    refuse_empty(app);
     const double seconds = bench::seconds_of(action);
     if (verb.loads_model) std::fprintf(stderr, "%.1f s, peak memory %.0f MiB\n", seconds, bench::peak_memory_mib());
     return 0;

@@ -107,7 +107,12 @@ std::function<void()> declare_task(CLI::App& app) {
   app.add_flag("--options", o->read.list_options, "write each row's options: evaluation ranks them, not generates");
   app.add_flag("--list", o->list, "show the benchmarks, their files, splits and metrics");
   app.add_flag("--json", o->json, "one object; with --list one per benchmark");
-  return [o] { run(*o); };
+  return [o, &app] {
+    if (o->list) refuse_unread(app, {"list", "json"}, "--list");
+    QUIVER_CHECK(o->read.few_shot.shots > 0 || app.count("--shots-per") == 0, usage, "--shots-per",
+                 "'{}', which is read only with --shots; give how many", o->shots_per);
+    run(*o);
+  };
 }
 
 }  // namespace quiver::cli

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
-#include <fstream>
 #include <limits>
+#include <sstream>
 
 #include "quiver/base/error.h"
 #include "quiver/base/strings.h"
@@ -44,7 +44,12 @@ std::vector<text::TokenId> ids_of(const json& list, const std::string& where) {
 }
 
 void show_text(const Options& o, const text::Tokenizer& tokenizer, const std::string& line, const std::string& where) {
-  const auto text = tokenizer.decode(ids_of(data::parse_json(line, where), where));
+  const auto ids = ids_of(data::parse_json(line, where), where);
+  for (const auto id : ids)
+    QUIVER_CHECK(static_cast<std::size_t>(id) < tokenizer.vocabulary_size(), format, where,
+                 "id {} is outside the tokenizer's vocabulary; expected ids from 0 to {}", id,
+                 tokenizer.vocabulary_size() - 1);
+  const auto text = tokenizer.decode(ids);
   if (o.json) return print_json({{"text", text}});
   std::printf("%s\n", text.c_str());
 }
@@ -87,8 +92,7 @@ void run(const Options& o) {
   if (o.file.empty()) {
     return o.decode ? show_text(o, *loaded.tokenizer, o.text, "--text") : show_ids(o, *loaded.tokenizer, o.text);
   }
-  std::ifstream stream(o.file, std::ios::binary);
-  QUIVER_CHECK(stream.good(), not_found, o.file, "no such file");
+  std::istringstream stream(data::read_text_file(o.file));
   std::size_t number = 0;
   for (std::string line; std::getline(stream, line);) {
     ++number;

@@ -16,6 +16,7 @@ std::vector<std::vector<ops::ExpertWeight>> OracleRouter::choose(const std::vect
       if (std::find(tasks.begin(), tasks.end(), request.task) != tasks.end())
         own.emplace_back(static_cast<std::int64_t>(e), 1.0f);
     }
+    QUIVER_CHECK(!request.task.empty(), usage, "--route oracle", "the text's task is not known; give --task-name");
     QUIVER_CHECK(!own.empty(), usage, "--route oracle", "no expert was trained on task '{}'", request.task);
     for (auto& [expert, weight] : own) weight = 1.0f / static_cast<float>(own.size());
     chosen.push_back(std::move(own));

@@ -25,6 +25,7 @@ class OracleRouter : public RequestRouter {
  public:
   explicit OracleRouter(const RouterInputs& inputs)
       : RequestRouter(inputs.bank, ops::Combine::outputs), expert_tasks_(inputs.expert_tasks) {}
+  bool reads_task() const override { return true; }
   std::vector<std::vector<ops::ExpertWeight>> choose(const std::vector<Request>& requests) const override;
 
  private:

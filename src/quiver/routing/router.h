@@ -27,6 +27,8 @@ class Router {
   virtual std::unique_ptr<Sessions> sessions() const = 0;
   /// The experts that its mixes number, where they are its own and not those of the bank it was made with.
   virtual std::vector<std::string> own_experts() const { return {}; }
+  /// Whether Request::task decides anything.
+  virtual bool reads_task() const { return false; }
 };
 
 /// These requests, open for as long as the function is kept: experts for passes over them by their numbers in the list.

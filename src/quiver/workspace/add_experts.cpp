@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quiver/workspace/add_experts.h"
 
+#include <algorithm>
+
 #include "quiver/adapter/bank.h"
 #include "quiver/base/error.h"
 #include "quiver/library/listing.h"
@@ -66,6 +68,10 @@ void add_experts(const AddOptions& o, const std::function<void(const AddedExpert
   QUIVER_CHECK(o.tasks.empty() || found.size() == 1, usage, "--tasks",
                "{} experts are added, and their tasks are said one by one: quiver library set NAME --tasks ...",
                found.size());
+  const auto reads_alpha = [](const FoundExpert& e) { return !e.mttl_name.empty() || e.pemt_source; };
+  QUIVER_CHECK(!o.alpha || std::any_of(found.begin(), found.end(), reads_alpha), usage, "--alpha",
+               "the experts of {} are PEFT adapters, whose lora_alpha stands in adapter_config.json",
+               o.source.string());
   Adder adder(o);
   std::size_t failed = 0;
   for (const auto& expert : found) {

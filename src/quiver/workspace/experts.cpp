@@ -151,6 +151,8 @@ RoutedExperts routed(const RouteOptions& o, ExpertSet experts) {
   RoutedExperts out{std::move(experts), o.route, nullptr};
   if (out.route.empty()) out.route = natural_route(o.experts, out.experts);
   out.router = make_router(out.route, out.experts);
+  QUIVER_CHECK(o.task.empty() || out.router->reads_task(), usage, "--task-name", "the route {} does not read it",
+               out.route);
   return out;
 }
 

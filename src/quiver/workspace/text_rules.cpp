@@ -11,6 +11,7 @@
 #include "quiver/routing/route_spec.h"
 #include "quiver/routing/saved_router.h"
 #include "quiver/text/encode_prompt.h"
+#include "quiver/text/unicode.h"
 
 namespace quiver::workspace {
 namespace {
@@ -186,8 +187,8 @@ void say_differences(const Join& chosen, const std::vector<KnownRules>& known, s
 /// The rules without the limits of the model.
 TextRules resolved(const JoinChoice& choice, const LoadedModel& loaded, const std::vector<KnownRules>& known,
                    Join::Separator natural) {
-  QUIVER_CHECK(!(choice.eos && choice.no_eos) && !(choice.bos && choice.no_bos), usage, "--eos, --bos",
-               "come with their opposites; give one of the two");
+  QUIVER_CHECK(!(choice.eos && choice.no_eos), usage, "--eos, --no-eos", "both are given; give one of the two");
+  QUIVER_CHECK(!(choice.bos && choice.no_bos), usage, "--bos, --no-bos", "both are given; give one of the two");
   QUIVER_CHECK(choice.rules == "auto" || choice.rules == "quiver" || choice.rules == "mttl", usage, "--rules",
                "'{}', expected auto, quiver or mttl", choice.rules);
   const auto& tokenizer = *loaded.text.tokenizer;
@@ -305,7 +306,9 @@ data::JoinOptions rules_for_prompts(const JoinChoice& choice, const LoadedModel&
 }
 
 std::vector<std::int32_t> prompt_ids(const std::string& text, const Join& rules, const text::Tokenizer& tokenizer) {
-  QUIVER_CHECK(!text.empty(), usage, "--prompt", "the prompt is empty");
+  QUIVER_CHECK(!text.empty(), usage, "prompt", "the text is empty, expected at least a character");
+  const auto valid = text::valid_utf8_bytes(text);
+  QUIVER_CHECK(valid == text.size(), usage, "prompt", "byte {} of {} is not UTF-8", valid + 1, text.size());
   return data::prompt_ids(
       text, [&](std::string_view part) { return tokenizer.encode(part); }, rules);
 }

@@ -22,6 +22,7 @@ class SkillRouter : public Router {
       : set_(std::move(set)), shape_(shape.empty_copy()), forced_(std::move(forced)) {}
 
   std::unique_ptr<Sessions> sessions() const override { return std::make_unique<SkillSessions>(*this); }
+  bool reads_task() const override { return forced_.empty(); }
 
  private:
   /// The state of a request is the number of its task's expert.
