@@ -29,8 +29,9 @@ ImportedExpert read_mttl_expert(const fs::path& folder, const std::string& name,
 /// An expert's name with `_` for the dots that MTTL does not allow.
 std::string mttl_name(std::string name);
 
-/// Writes NAME.ckpt and NAME.meta; NAME, which is returned, is mttl_name of the expert's. MTTL has one rank and one alpha: where sites differ, factors are padded with zeros to the largest rank
-/// and what the scale lacks goes into lora_b, which leaves s B A as it is. `base_model` is what MTTL would load.
+/// Writes NAME.ckpt and NAME.meta; NAME, which is returned, is mttl_name of the expert's. MTTL has one rank and one
+/// alpha: where sites differ, factors are padded with zeros to the largest rank and what the scale lacks goes into
+/// lora_b, which leaves s B A as it is. `base_model` is what MTTL would load.
 std::string write_mttl_expert(const fs::path& folder, const ExpertInfo& info, const adapter::Adapter& adapter,
                               const std::string& base_model);
 
