@@ -169,7 +169,7 @@ class Checks:
         file, rows = self.task("topic/headline_topic", BATCH * STEPS)
         model = self.reference.write_adapter(self.model, start, rank=8, alpha=16, b_std=0.02, seed=30)
         self.quiver.run("train", "--model", self.model, "--library", library, "--task", file, "--name", "steps",
-                        "--rank", 8, "--alpha", 16, "--epochs", 1, "--batch", BATCH, "--learning-rate", 1e-3, "--seed", 1,
+                        "--epochs", 1, "--batch", BATCH, "--learning-rate", 1e-3, "--seed", 1,
                         "--init-from", start, "--no-shuffle", "--schedule", "constant", "--warmup", 0, "--clip", 0,
                         "--weight-decay", 0, "--dtype", "float32", "--json")
         encode = lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"]
