@@ -88,11 +88,6 @@ const std::vector<std::pair<std::string, LoraOptions::Init>>& inits() {
   return table;
 }
 
-std::string init_name(LoraOptions::Init init) {
-  const auto& table = inits();
-  return std::find_if(table.begin(), table.end(), [&](const auto& entry) { return entry.second == init; })->first;
-}
-
 Adapter make_lora(const model::Model& model, const LoraOptions& options, std::uint64_t seed) {
   check(options);
   Adapter adapter{options, {}};

@@ -64,7 +64,6 @@ void for_each_tensor(const Adapter& adapter, const std::function<void(const at::
 
 /// peft, mttl, pemt.
 const std::vector<std::pair<std::string, LoraOptions::Init>>& inits();
-std::string init_name(LoraOptions::Init init);
 
 /// alpha and rank as a scale.
 double lora_scale(double alpha, std::int64_t rank, bool rank_stabilised);

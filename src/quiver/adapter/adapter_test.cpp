@@ -119,7 +119,6 @@ TEST(MakeLora, PemtDrawsBToo) {
     largest = std::max(largest, f.b.abs().max().item<double>());
   }
   EXPECT_GT(largest, 0.249);
-  EXPECT_EQ(init_name(LoraOptions::Init::pemt), "pemt");
 }
 
 TEST(MakeLora, ASiteIsDrawnFromSeedAndSiteAlone) {

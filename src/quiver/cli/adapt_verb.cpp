@@ -5,6 +5,7 @@
 #include "quiver/cli/declare_options.h"
 #include "quiver/cli/verb.h"
 #include "quiver/evaluation/report/report_grid.h"
+#include "quiver/evaluation/results_json.h"
 #include "quiver/evaluation/terminal_table.h"
 #include "quiver/workspace/adapt.h"
 
@@ -24,14 +25,14 @@ void print(const AdaptScore& s) {
   nlohmann::json out{{"task", s.task},
                      {"regime", s.regime},
                      {"metric", s.result.metric},
-                     {"value", number_or_null(s.result.value)},
+                     {"value", evaluation::number_or_null(s.result.value)},
                      {"count", s.result.count}};
   if (s.seed)
     out.update({{"seed", *s.seed},
                 {"examples", s.examples},
                 {"trained", s.adapted.trained},
-                {"loss_before", number_or_null(s.adapted.loss_before)},
-                {"loss", number_or_null(s.adapted.loss)},
+                {"loss_before", evaluation::number_or_null(s.adapted.loss_before)},
+                {"loss", evaluation::number_or_null(s.adapted.loss)},
                 {"seconds", s.adapted.seconds},
                 {"note", s.adapted.note}});
   print_json(out);
@@ -41,8 +42,8 @@ void print(const AdaptSummary& s) {
   print_json({{"task", s.task},
               {"regime", s.regime},
               {"metric", s.metric},
-              {"mean", number_or_null(s.mean.mean)},
-              {"interval", {number_or_null(s.mean.low), number_or_null(s.mean.high)}},
+              {"mean", evaluation::number_or_null(s.mean.mean)},
+              {"interval", {evaluation::number_or_null(s.mean.low), evaluation::number_or_null(s.mean.high)}},
               {"seeds", std::max<std::size_t>(1, s.seeds)}});
 }
 

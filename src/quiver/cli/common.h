@@ -37,8 +37,6 @@ void refuse_unread(const CLI::App& app, const std::vector<std::string>& read, co
 std::string json_line(const nlohmann::json& object);
 /// One on standard output.
 void print_json(const nlohmann::json& object);
-/// NaN as null.
-nlohmann::json number_or_null(double value);
 bool colour_wanted();
 
 }  // namespace quiver::cli

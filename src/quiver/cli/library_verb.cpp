@@ -8,6 +8,7 @@
 #include "quiver/cli/common.h"
 #include "quiver/cli/verb.h"
 #include "quiver/clustering/difference.h"
+#include "quiver/evaluation/results_json.h"
 #include "quiver/evaluation/terminal_table.h"
 #include "quiver/library/export.h"
 #include "quiver/library/listing.h"
@@ -193,9 +194,9 @@ void diff(const LibraryOptions& o) {
     print_json({{"site", d.site},
                 {"norm_a", d.norm_a},
                 {"norm_b", d.norm_b},
-                {"cosine", number_or_null(d.cosine)},
-                {"input_angle", number_or_null(d.input_angle)},
-                {"output_angle", number_or_null(d.output_angle)}});
+                {"cosine", evaluation::number_or_null(d.cosine)},
+                {"input_angle", evaluation::number_or_null(d.input_angle)},
+                {"output_angle", evaluation::number_or_null(d.output_angle)}});
   }
   if (!o.json) std::printf("%s", evaluation::render_table(table, {colour_wanted(), 1, 64}).c_str());
 }

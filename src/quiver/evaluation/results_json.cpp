@@ -7,11 +7,7 @@ namespace quiver::evaluation {
 
 using nlohmann::json;
 
-namespace {
-
 json number_or_null(double value) { return std::isfinite(value) ? json(value) : json(); }
-
-}  // namespace
 
 json to_json(const ResultRow& row) {
   return {{"task", row.task},        {"route", row.route},

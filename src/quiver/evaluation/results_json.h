@@ -8,6 +8,8 @@
 
 namespace quiver::evaluation {
 
+/// Null where it is not finite.
+nlohmann::json number_or_null(double value);
 /// {"task", "route", "metric", "value", "count", "interval", "held_out"}; numbers that are not finite are null.
 nlohmann::json to_json(const ResultRow& row);
 /// An object per result, with what was found of the rows ("rows": {"cut": 3}) where anything was, and the routing
